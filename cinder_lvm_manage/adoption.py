@@ -1,0 +1,165 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""adopt and give_back: the only place that changes an LV.
+
+An adoption is written down in the LV's tags before its name changes, so that
+LVM itself knows, whatever becomes of Cinder's database, who took the LV and
+what it was called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from oslo_log import log as logging
+
+from cinder_lvm_manage import errors
+from cinder_lvm_manage import logical_volume
+from cinder_lvm_manage.inventory import Inventory
+from cinder_lvm_manage.logical_volume import LogicalVolume
+from cinder_lvm_manage.volume_group import VolumeGroup
+
+LOG = logging.getLogger(__name__)
+
+# All characters of a UUID and of an LV's name are legal in a tag:
+# lvm2 lib/misc/lvm-string.c, validate_tag.
+_TAG_PREFIX = 'cinder_lvm_manage:'
+_ADOPTER = _TAG_PREFIX + 'id='
+_FORMER_NAME = _TAG_PREFIX + 'name='
+
+
+@dataclasses.dataclass(frozen=True)
+class Journal:
+    """What an adoption wrote on its LV.
+
+    :ivar adopter: id of the Cinder volume that took the LV
+    :ivar former_name: the LV's name before
+    """
+
+    adopter: str
+    former_name: str
+
+    @classmethod
+    def of(cls, lv: LogicalVolume) -> Journal | None:
+        """The LV's journal; None if there is none that can be read."""
+        adopters = _values(lv, _ADOPTER)
+        names = [name for name in _values(lv, _FORMER_NAME)
+                 if logical_volume.is_lv_name(name)]
+        if len(adopters) != 1 or len(names) != 1:
+            return None
+        return cls(adopters[0], names[0])
+
+    @property
+    def tags(self) -> tuple[str, str]:
+        """The LV tags that say this."""
+        return (_ADOPTER + self.adopter, _FORMER_NAME + self.former_name)
+
+
+def _values(lv: LogicalVolume, prefix: str) -> list[str]:
+    return [tag[len(prefix):] for tag in lv.tags if tag.startswith(prefix)]
+
+
+def _journal_tags(lv: LogicalVolume) -> set[str]:
+    return {tag for tag in lv.tags if tag.startswith(_TAG_PREFIX)}
+
+
+def adopt(vg: VolumeGroup, lv: LogicalVolume, adopter: str,
+          new_name: str) -> None:
+    """Give the LV Cinder's name; three commands, undone if one fails.
+
+    :param lv: as it was judged, under the group's lock
+    :param adopter: id of the Cinder volume that takes it
+    :raises VolumeGroupError, AdoptionFailed: the LV has its old name again
+        and no tag of ours, or the log says what could not be put back
+    """
+    journal = Journal(adopter, _name_to_give_back(lv))
+    tags = set(journal.tags)
+    try:
+        vg.change_tags(lv.name, add=sorted(tags - set(lv.tags)),
+                       remove=sorted(_journal_tags(lv) - tags))
+        vg.rename(lv.name, new_name)
+        adopted = vg.inventory().by_name.get(new_name)
+        if adopted is None or adopted.uuid != lv.uuid:
+            raise errors.AdoptionFailed(
+                f'LV {lv.name} with UUID {lv.uuid} was removed, renamed or '
+                'replaced while it was being managed: see '
+                f'`lvs -o lv_name,lv_uuid {vg.name}` and try again')
+    except errors.LVMManageError:
+        _undo(vg, lv, journal, new_name)
+        raise
+
+
+def _name_to_give_back(lv: LogicalVolume) -> str:
+    # The volume that adopted this LV is gone without having given it back
+    # (a lost database): what counts is the name that it had before.
+    journal = Journal.of(lv)
+    return (journal.former_name if journal and journal.adopter in lv.name
+            else lv.name)
+
+
+def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
+          new_name: str) -> None:
+    # The failed command may have done its work all the same, or done it to
+    # another LV that has come in this one's place: look, do not assume.
+    try:
+        inventory = vg.inventory()
+        for touched in inventory.lvs:
+            if touched.name == new_name and lv.name not in inventory.by_name:
+                vg.rename(new_name, lv.name)
+                _remove_journal(vg, touched, lv.name)
+            elif Journal.of(touched) == journal:
+                _remove_journal(vg, touched, touched.name)
+    except errors.LVMManageError:
+        LOG.exception('Adoption of LV %(lv)s (UUID %(uuid)s) as %(new_name)s '
+                      'failed and could not be undone. Its tags, if it has '
+                      'any of %(prefix)s, tell its name; nothing was removed.',
+                      {'lv': lv.name, 'uuid': lv.uuid, 'new_name': new_name,
+                       'prefix': _TAG_PREFIX})
+
+
+def _remove_journal(vg: VolumeGroup, lv: LogicalVolume, name: str) -> None:
+    if tags := _journal_tags(lv):
+        vg.change_tags(name, remove=sorted(tags))
+
+
+def adopted_by(inventory: Inventory, adopter: str) -> LogicalVolume | None:
+    """The LV whose journal names this Cinder volume, whatever its name."""
+    for lv in inventory.lvs:
+        journal = Journal.of(lv)
+        if journal and journal.adopter == adopter:
+            return lv
+    return None
+
+
+def give_back(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
+              restore_name: bool) -> str:
+    """Undo an adoption: the old name where it is free, and no tag of ours.
+
+    An LV that was never adopted keeps its name. Two commands at most.
+
+    :returns: the LV's name now
+    :raises VolumeGroupError: LVM refused; try again
+    """
+    journal = Journal.of(lv)
+    name = lv.name
+    if restore_name and journal and journal.former_name != name:
+        if journal.former_name in inventory.by_name:
+            LOG.warning('LV %(name)s cannot have its old name %(old)s again: '
+                        'another LV of volume group %(vg)s has it.',
+                        {'name': name, 'old': journal.former_name,
+                         'vg': vg.name})
+        else:
+            vg.rename(name, journal.former_name)
+            name = journal.former_name
+    _remove_journal(vg, lv, name)
+    return name

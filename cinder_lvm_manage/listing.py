@@ -1,0 +1,106 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The answer to a listing: sorted, paged, and as Cinder's objects want it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+import itertools
+import json
+from typing import Any
+
+from cinder_lvm_manage import errors
+from cinder_lvm_manage.logical_volume import LogicalVolume
+from cinder_lvm_manage.reference import abridged
+from cinder_lvm_manage.reference import Reference
+from cinder_lvm_manage.verdict import Verdict
+
+_SORT_KEYS: dict[str, Callable[[LogicalVolume], Any]] = {
+    'reference': lambda lv: lv.name,
+    'size': lambda lv: lv.size_gib,
+}
+
+
+def page(lvs: Iterable[LogicalVolume], marker: object, limit: int | None,
+         offset: int | None, sort_keys: Sequence[str],
+         sort_dirs: Sequence[str]) -> list[LogicalVolume]:
+    """The LVs that one request is to show; equal ones stay in name order.
+
+    :param marker: the reference, as dict or as JSON text, of the last LV of
+        the page before; may be by source-name or source-id
+    :param sort_keys: of 'reference' and 'size'
+    :param sort_dirs: 'asc' or 'desc' for each key
+    :raises InvalidPage: the marker is no reference or points at no LV of the
+        listing; the order is not one of those
+    """
+    ordered = sorted(lvs, key=_SORT_KEYS['reference'])
+    order = list(itertools.zip_longest(sort_keys, sort_dirs))
+    for key, direction in reversed(order):
+        if key not in _SORT_KEYS or direction not in ('asc', 'desc'):
+            raise errors.InvalidPage(
+                f'cannot sort by {key} {direction}: the keys are '
+                f"{' and '.join(_SORT_KEYS)}, the directions asc and desc")
+        ordered.sort(key=_SORT_KEYS[key], reverse=direction == 'desc')
+    start = _after(ordered, marker) + (offset or 0)
+    return ordered[start:None if limit is None else start + limit]
+
+
+def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
+    if not marker:
+        return 0
+    try:
+        reference = Reference.parse(
+            json.loads(marker) if isinstance(marker, str) else marker)
+    except (ValueError, RecursionError, errors.InvalidReference) as exc:
+        raise errors.InvalidPage(
+            f'marker {abridged(marker)} is not a reference in JSON, like '
+            '{"source-name": "data1"}: give the reference of the last entry '
+            'of the page before') from exc
+    for position, lv in enumerate(ordered):
+        if lv.name == reference.name or lv.uuid == reference.uuid:
+            return position + 1
+    raise errors.InvalidPage(
+        f'marker {reference} is not in the listing: it may have been renamed '
+        'or removed since; list again from the start')
+
+
+def volume_entry(lv: LogicalVolume, verdict: Verdict,
+                 cinder_id: str | None) -> dict[str, Any]:
+    """One row of get_manageable_volumes.
+
+    :returns: reference as manage takes it; size in GiB; extra_info with
+        strings only, as cinder/objects/manageableresources.py asks
+    """
+    return {'reference': {'source-name': lv.name},
+            'size': lv.size_gib,
+            'safe_to_manage': verdict.safe,
+            'reason_not_safe': verdict.reason or None,
+            'cinder_id': cinder_id,
+            'extra_info': _extra_info(lv)}
+
+
+def _extra_info(lv: LogicalVolume) -> dict[str, str]:
+    info = {'source_id': lv.uuid,
+            'size_bytes': str(lv.size),
+            'layout': ','.join(lv.layouts),
+            'role': ','.join(lv.roles),
+            'attr': lv.attr,
+            'tags': ','.join(lv.tags),
+            'created': lv.created}
+    if lv.pool:
+        info['pool'] = lv.pool
+    if lv.origin:
+        info['origin'] = lv.origin
+    return info

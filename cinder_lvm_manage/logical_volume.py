@@ -1,0 +1,105 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""LogicalVolume: one row of LVM's report, typed; it decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import re
+import typing
+
+from oslo_utils import units
+
+# What LVM accepts as the name of an LV: lvm2 lib/misc/lvm-string.c,
+# validate_name; NAME_LEN is 128 with the closing NUL.
+_NAME = re.compile(r'(?!-)(?!\.{1,2}\Z)[A-Za-z0-9+_.-]{1,127}')
+_UUID = re.compile(r'[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}')
+
+
+def is_lv_name(name: object) -> typing.TypeGuard[str]:
+    """Whether LVM would allow this as a logical volume's name."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def is_lv_uuid(uuid: object) -> typing.TypeGuard[str]:
+    """Whether this has the form of a logical volume's UUID."""
+    return isinstance(uuid, str) and _UUID.fullmatch(uuid) is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class LogicalVolume:
+    """One logical volume at one moment.
+
+    :ivar attr: the ten characters of lv_attr, see lvs(8)
+    :ivar visible: False for the LVs that lvs shows in brackets
+    :ivar size: in bytes, exact
+    """
+
+    name: str
+    visible: bool
+    uuid: str
+    size: int
+    attr: str
+    roles: tuple[str, ...]
+    layouts: tuple[str, ...]
+    origin: str
+    pool: str
+    tags: tuple[str, ...]
+    created: str
+
+    # The report's fields that make a row, as from_report reads them.
+    FIELDS: typing.ClassVar = (
+        'lv_name', 'lv_uuid', 'lv_size', 'lv_attr', 'lv_role', 'lv_layout',
+        'origin', 'pool_lv', 'lv_tags', 'lv_time')
+
+    @classmethod
+    def from_report(cls, row: Mapping[str, str]) -> LogicalVolume:
+        """Make one from a row of `lvs -a --units b --nosuffix`.
+
+        :raises KeyError, ValueError: the row lacks a field or has none of
+            the form that LVM gives it
+        """
+        name = row['lv_name']
+        if len(row['lv_attr']) != 10:
+            raise ValueError(f"lv_attr {row['lv_attr']!r} of LV {name}")
+        return cls(name=name.strip('[]'),
+                   visible=not name.startswith('['),
+                   uuid=row['lv_uuid'],
+                   size=int(row['lv_size']),
+                   attr=row['lv_attr'],
+                   roles=_words(row['lv_role']),
+                   layouts=_words(row['lv_layout']),
+                   origin=row['origin'].strip('[]'),
+                   pool=row['pool_lv'].strip('[]'),
+                   tags=_words(row['lv_tags']),
+                   created=row['lv_time'])
+
+    @property
+    def size_gib(self) -> int:
+        """The size in whole GiB, rounded up: what Cinder is to record."""
+        return -(-self.size // units.Gi)
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether this is a volume in a thin pool, a snapshot included."""
+        return 'thin' in self.layouts and 'pool' not in self.layouts
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether LVM keeps this as a snapshot, thick or thin."""
+        return 'snapshot' in self.roles
+
+
+def _words(field: str) -> tuple[str, ...]:
+    return tuple(field.split(',')) if field else ()

@@ -1,0 +1,53 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""CinderNames: what the names that Cinder gives its LVs say."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+
+from cinder_lvm_manage.logical_volume import LogicalVolume
+
+_UUID = r'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
+
+
+@dataclasses.dataclass(frozen=True)
+class CinderNames:
+    """The names made by volume_name_template, taken literally.
+
+    Cinder's own extract_id_from_volume_name uses the template as a regular
+    expression that need not match to the end, so it finds ids in names that
+    Cinder never gave.
+    """
+
+    volume_template: str
+
+    def volume_id(self, lv_name: str) -> str | None:
+        """The volume's id (its name_id) in the name; None if it has none."""
+        match = self._volume_name.fullmatch(lv_name)
+        return match[1] if match else None
+
+    def is_snapshot(self, lv: LogicalVolume) -> bool:
+        """Whether the LV is a snapshot to Cinder.
+
+        LVM keeps a clone of a thin volume as a snapshot too; what tells the
+        two apart is the name that Cinder gave it.
+        """
+        is_clone = lv.is_thin and self.volume_id(lv.name) is not None
+        return lv.is_snapshot and not is_clone
+
+    @functools.cached_property
+    def _volume_name(self) -> re.Pattern[str]:
+        return re.compile(re.escape(self.volume_template).replace('%s', _UUID))

@@ -1,0 +1,48 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The driver's options, read from the backend's section of cinder.conf."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+manage_opts = [
+    cfg.BoolOpt(
+        'lvm_manage_in_use',
+        default=False,
+        help='Manage a logical volume although something on this host holds '
+             'it open. Renaming it leaves its users working, but from then '
+             'on both they and Cinder write to it.'),
+    cfg.BoolOpt(
+        'lvm_manage_restore_name',
+        default=True,
+        help='Give a logical volume the name it had before it was managed '
+             'when Cinder unmanages it.'),
+    cfg.BoolOpt(
+        'lvm_manage_without_device_mapper',
+        default=False,
+        help='Manage logical volumes although LVM cannot ask the kernel '
+             'whether they are open or suspended. Only for hosts that keep '
+             'LVM metadata but activate nothing.'),
+    cfg.IntOpt(
+        'lvm_manage_command_timeout',
+        default=120,
+        min=1,
+        help='Seconds after which an LVM command of a listing, a manage or '
+             'an unmanage is stopped and counts as failed.'),
+]
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """The options by section, for oslo.config's sample generator."""
+    return [('backend_defaults', manage_opts)]

@@ -1,0 +1,339 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The one rule on whether an LV may be managed, with all reasons why not.
+
+Listing and managing both ask judge(). The table RULES follows lvs(8): read it
+beside that page's "lv_attr bits".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import enum
+import re
+
+from cinder_lvm_manage.inventory import Inventory
+from cinder_lvm_manage.logical_volume import LogicalVolume
+from cinder_lvm_manage.naming import CinderNames
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What the backend's volumes are, and what its operator has allowed.
+
+    :ivar names: how Cinder names its volumes
+    :ivar thin_pool: the pool of the backend's volumes; None if they are thick
+    :ivar in_use: an open LV may be managed
+    :ivar without_device_mapper: an LV whose state the kernel does not tell
+        may be managed
+    """
+
+    names: CinderNames
+    thin_pool: str | None = None
+    in_use: bool = False
+    without_device_mapper: bool = False
+
+
+class Kind(enum.Enum):
+    """What sort of obstacle a reason is; the strongest comes first."""
+
+    ALREADY_MANAGED = enum.auto()
+    UNSAFE = enum.auto()
+    TYPE_MISMATCH = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """Why an LV may not be managed, and what to do about it."""
+
+    kind: Kind
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f'{self.why} ({self.remedy})'
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Every reason against managing an LV; none means that it is safe."""
+
+    reasons: tuple[Reason, ...]
+
+    @property
+    def safe(self) -> bool:
+        """Whether the LV may be managed."""
+        return not self.reasons
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the strongest reason; only of a verdict with some."""
+        return min((reason.kind for reason in self.reasons),
+                   key=lambda kind: kind.value)
+
+    @property
+    def reason(self) -> str:
+        """All reasons with their remedies, as an operator reads them."""
+        return '; '.join(map(str, self.reasons))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """All that a rule may look at."""
+
+    lv: LogicalVolume
+    inventory: Inventory
+    owner: str | None
+    policy: Policy
+
+    @property
+    def thin_pool(self) -> LogicalVolume | None:
+        """The pool of a thin LV; None for other LVs."""
+        return (self.inventory.by_name.get(self.lv.pool)
+                if self.lv.is_thin else None)
+
+    @property
+    def dependents(self) -> str:
+        """The names of the LVs that have this one as their origin."""
+        return ', '.join(lv.name for lv in self.inventory.lvs
+                         if lv.origin == self.lv.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """One line of the table; the texts are formatted with case and lv."""
+
+    applies: Callable[[_Case], object]
+    why: str
+    remedy: str
+    kind: Kind = Kind.UNSAFE
+
+
+# lv_attr's characters, by the place that lvs(8) gives them.
+_TYPE, _PERMISSIONS, _ALLOCATION, _STATE, _OPEN, _TARGET, _HEALTH = (
+    0, 1, 2, 4, 5, 6, 8)
+
+
+def _attr(place: int, characters: str) -> Callable[[_Case], bool]:
+    return lambda case: case.lv.attr[place] in characters
+
+
+def _pool_attr(place: int, characters: str) -> Callable[[_Case], bool]:
+    return lambda case: (case.thin_pool is not None
+                         and case.thin_pool.attr[place] in characters)
+
+
+def _pool_of(layout: str) -> Callable[[_Case], bool]:
+    return lambda case: ('pool' in case.lv.layouts
+                         and layout in case.lv.layouts)
+
+
+# The snapshot from which Cinder's LVM driver copies a thick clone.
+_CINDERS_TEMPORARY = re.compile(r'clone-snap-[0-9a-f-]{36}')
+
+_SEE_ATTR = 'see lv_attr {lv.attr} in lvs(8)'
+
+RULES = (
+    # Whose it is.
+    _Rule(lambda case: case.owner,
+          'is already managed as {case.owner}',
+          'nothing is to be done, or unmanage that one first',
+          Kind.ALREADY_MANAGED),
+    _Rule(lambda case: _CINDERS_TEMPORARY.fullmatch(case.lv.name),
+          "is Cinder's temporary snapshot for a clone",
+          'Cinder removes it when the clone is done; if none is being made, '
+          'lvremove it'),
+    _Rule(lambda case: case.lv.name == 'lvmlock',
+          "holds lvmlockd's leases",
+          'leave it to lvmlockd'),
+
+    # What LVM keeps for its own use, and pools.
+    _Rule(_pool_of('thin'),
+          'is a thin pool',
+          'manage the thin volumes in it'),
+    _Rule(_pool_of('vdo'),
+          'is a VDO pool',
+          'manage the VDO volume on it'),
+    _Rule(_pool_of('cache'),
+          'is a cache pool',
+          'manage the LV that it caches'),
+    _Rule(lambda case: ('private' in case.lv.roles
+                        and 'pool' not in case.lv.layouts),
+          'is internal to LVM (lv_role {case.roles})',
+          'manage the LV that it is a part of'),
+    _Rule(lambda case: 'error' in case.lv.layouts or (
+              'zero' in case.lv.layouts),
+          'has no storage behind it (lv_layout {case.layouts})',
+          'lvremove it'),
+
+    # What it is to other LVs.
+    _Rule(lambda case: case.policy.names.is_snapshot(case.lv),
+          'is a snapshot of {lv.origin}',
+          'manage it as a snapshot, once {lv.origin} is managed'),
+    _Rule(_attr(_TYPE, 'O'),
+          'has a snapshot that is being merged into it',
+          'wait until the merge is done'),
+    _Rule(_attr(_TYPE, 'S'),
+          'is being merged into its origin',
+          'wait until the merge is done and manage {lv.origin}'),
+    _Rule(lambda case: 'extorigin' in ' '.join(case.lv.roles),
+          'is the external origin of {case.dependents}, which would be '
+          'lost with it',
+          'copy it to an LV of its own and manage that'),
+
+    # What LVM is doing to it.
+    _Rule(_attr(_TYPE, 'p'),
+          'is the temporary LV of a pvmove',
+          'wait until pvmove is done'),
+    _Rule(_attr(_TYPE, 'c'),
+          'is being converted',
+          'wait until lvconvert is done'),
+    _Rule(lambda case: case.lv.attr[_ALLOCATION].isupper(),
+          'is locked by a pvmove',
+          'wait until pvmove is done, or pvmove --abort'),
+    _Rule(_attr(_HEALTH, 's'),
+          'is being reshaped',
+          'wait until lvconvert is done'),
+    _Rule(_attr(_HEALTH, 'R'),
+          'has images to be removed after a reshape',
+          'finish with lvconvert --stripes, see lvmraid(7)'),
+
+    # Whether its data can be read and written.
+    _Rule(_attr(_PERMISSIONS, 'r'),
+          'is read-only',
+          'lvchange --permission rw {vg}/{lv.name}'),
+    _Rule(_attr(_PERMISSIONS, 'R'),
+          'is activated read-only',
+          'take it out of activation/read_only_volume_list in lvm.conf and '
+          'lvchange --refresh {vg}/{lv.name}'),
+    _Rule(_attr(_STATE, 'sSM'),
+          'is suspended',
+          'dmsetup resume it'),
+    _Rule(_attr(_STATE, 'IS'),
+          'is an invalid snapshot',
+          'lvremove it; its data is gone'),
+    _Rule(_attr(_STATE, 'mM'),
+          'is a snapshot whose merge has failed',
+          'see lvconvert --merge in lvconvert(8)'),
+    _Rule(_attr(_STATE, 'di'),
+          'has a device without a live table',
+          'lvchange --refresh {vg}/{lv.name}'),
+    _Rule(_attr(_STATE, 'cC'),
+          'needs a check',
+          'lvconvert --repair {vg}/{lv.name}'),
+    _Rule(_attr(_STATE, 'h'),
+          'is historical: only its name is left',
+          'nothing can be managed here'),
+    _Rule(_attr(_TARGET, 'u'),
+          'has a target this kernel does not know',
+          'load the kernel module that it needs'),
+    _Rule(_attr(_HEALTH, 'p'),
+          'lies on a missing physical volume',
+          'bring it back, then vgextend --restoremissing {vg} PV'),
+    _Rule(_attr(_HEALTH, 'r'),
+          'has a RAID image that needs refresh or repair',
+          'lvchange --refresh or lvconvert --repair {vg}/{lv.name}'),
+    _Rule(_attr(_HEALTH, 'm'),
+          'has RAID images that differ',
+          'lvchange --syncaction repair {vg}/{lv.name}'),
+    _Rule(_attr(_HEALTH, 'E'),
+          'has errors in its writecache',
+          'see lvmcache(7)'),
+    _Rule(_attr(_HEALTH, 'F'),
+          'has failed',
+          _SEE_ATTR),
+    _Rule(_attr(_HEALTH, 'D'),
+          'is out of data space',
+          'lvextend {vg}/{lv.name}'),
+    _Rule(_attr(_HEALTH, 'M'),
+          'has read-only metadata',
+          'see lvmthin(7) on repairing metadata'),
+    _Rule(_pool_attr(_HEALTH, 'F'),
+          'lies in thin pool {lv.pool}, which has failed',
+          'lvconvert --repair {vg}/{lv.pool}'),
+    _Rule(_pool_attr(_HEALTH, 'D'),
+          'lies in thin pool {lv.pool}, which is out of data space',
+          'lvextend {vg}/{lv.pool}'),
+    _Rule(_pool_attr(_HEALTH, 'M'),
+          'lies in thin pool {lv.pool}, whose metadata is read-only',
+          'lvconvert --repair {vg}/{lv.pool}'),
+    _Rule(_pool_attr(_HEALTH, 'p'),
+          'lies in thin pool {lv.pool}, which has a missing physical volume',
+          'bring it back, then vgextend --restoremissing {vg} PV'),
+    _Rule(_pool_attr(_STATE, 'cC'),
+          'lies in thin pool {lv.pool}, which needs a check',
+          'lvconvert --repair {vg}/{lv.pool}'),
+
+    # Whether somebody uses it.
+    _Rule(lambda case: (_attr(_OPEN, 'o')(case)
+                        and not case.policy.in_use),
+          'is open',
+          'stop what uses it, see `lsblk` and `fuser -vm` for its device; '
+          'or set lvm_manage_in_use'),
+    _Rule(lambda case: ('X' in case.lv.attr[_STATE:]
+                        and not case.policy.without_device_mapper),
+          'is in a state that LVM cannot tell (lv_attr {lv.attr})',
+          'see that device-mapper works on this host; only if nothing is '
+          'ever active here, set lvm_manage_without_device_mapper'),
+
+    # Whether the group lets itself be changed.
+    _Rule(lambda case: case.inventory.exported,
+          'lies in the exported volume group {vg}',
+          'vgimport {vg}'),
+    _Rule(lambda case: case.inventory.partial,
+          'lies in volume group {vg}, of which a physical volume is missing: '
+          'LVM refuses to change it',
+          'bring it back, or vgreduce --removemissing {vg}'),
+    _Rule(lambda case: not case.inventory.writeable,
+          'lies in the read-only volume group {vg}',
+          'vgchange --permission rw {vg}'),
+
+    # Whether it is what this backend's volumes are.
+    _Rule(lambda case: case.lv.is_thin and case.policy.thin_pool is None,
+          "is thin, in pool {lv.pool}, but this backend's volumes are thick",
+          'manage it through a backend with lvm_type = thin',
+          Kind.TYPE_MISMATCH),
+    _Rule(lambda case: (case.lv.is_thin
+                        and case.policy.thin_pool is not None
+                        and case.lv.pool != case.policy.thin_pool),
+          'lies in thin pool {lv.pool}, but this backend has its volumes in '
+          '{case.policy.thin_pool}',
+          'manage it through a backend with that pool',
+          Kind.TYPE_MISMATCH),
+    _Rule(lambda case: 'vdo' in case.lv.layouts,
+          "is a VDO volume, in pool {lv.pool}, as no backend's are",
+          'copy it to an LV of its own and manage that',
+          Kind.TYPE_MISMATCH),
+    _Rule(lambda case: (case.policy.thin_pool is not None
+                        and not case.lv.is_thin),
+          'is thick, but this backend has its volumes in thin pool '
+          '{case.policy.thin_pool}',
+          'manage it through a backend with lvm_type = default',
+          Kind.TYPE_MISMATCH),
+)
+
+
+def judge(lv: LogicalVolume, inventory: Inventory, owner: str | None,
+          policy: Policy) -> Verdict:
+    """Whether this LV may be managed as a volume, by every rule.
+
+    :param inventory: what the LV was found in
+    :param owner: what Cinder has this LV as, if it does
+    """
+    case = _Case(lv, inventory, owner, policy)
+    words = {'case': case, 'lv': lv, 'vg': inventory.vg_name}
+    return Verdict(tuple(
+        Reason(rule.kind, rule.why.format(**words),
+               rule.remedy.format(**words))
+        for rule in RULES if rule.applies(case)))
