@@ -97,6 +97,10 @@ def adopt(vg: VolumeGroup, lv: LogicalVolume, adopter: str,
     except errors.LVMManageError:
         _undo(vg, lv, journal, new_name)
         raise
+    LOG.info('LV %(name)s (UUID %(uuid)s) of volume group %(vg)s is managed '
+             'by Cinder now, as %(new_name)s.',
+             {'name': lv.name, 'uuid': lv.uuid, 'vg': vg.name,
+              'new_name': new_name})
 
 
 def _name_to_give_back(lv: LogicalVolume) -> str:
@@ -142,12 +146,11 @@ def adopted_by(inventory: Inventory, adopter: str) -> LogicalVolume | None:
 
 
 def give_back(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
-              restore_name: bool) -> str:
+              restore_name: bool) -> None:
     """Undo an adoption: the old name where it is free, and no tag of ours.
 
     An LV that was never adopted keeps its name. Two commands at most.
 
-    :returns: the LV's name now
     :raises VolumeGroupError: LVM refused; try again
     """
     journal = Journal.of(lv)
@@ -162,4 +165,6 @@ def give_back(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
             vg.rename(name, journal.former_name)
             name = journal.former_name
     _remove_journal(vg, lv, name)
-    return name
+    LOG.info('LV %(old)s (UUID %(uuid)s) of volume group %(vg)s is no longer '
+             'managed by Cinder; its name is %(name)s now.',
+             {'old': lv.name, 'uuid': lv.uuid, 'vg': vg.name, 'name': name})

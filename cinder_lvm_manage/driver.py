@@ -18,14 +18,12 @@ Cinder's; runs no command and holds no rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import functools
 from typing import Any
 
-from cinder import context
 from cinder import coordination
 from cinder import exception
 from cinder import interface
@@ -40,6 +38,7 @@ from cinder_lvm_manage import adoption
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
+from cinder_lvm_manage import records
 from cinder_lvm_manage import verdict
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
@@ -74,28 +73,26 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         return super().get_driver_options() + opts.manage_opts
 
     def manage_existing_get_size(self, volume: objects.Volume,
-                                 existing_ref: dict[str, str]) -> int:
+                                 existing_ref: object) -> int:
         """The size in GiB, rounded up from the LV's bytes.
 
         :raises ManageExistingInvalidReference,
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing from it
         """
-        with _cinders_errors(volume, existing_ref):
-            return self._manageable(existing_ref).size_gib
+        with _cinders_errors(f'volume {volume.id}', existing_ref):
+            return self._manageable_volume(existing_ref).size_gib
 
     @_one_at_a_time
     def manage_existing(self, volume: objects.Volume,
-                        existing_ref: dict[str, str]) -> None:
+                        existing_ref: object) -> None:
         """Give the LV the volume's name; raises as the method above."""
-        with _cinders_errors(volume, existing_ref):
-            lv = self._manageable(existing_ref)
+        with _cinders_errors(f'volume {volume.id}', existing_ref):
+            lv = self._manageable_volume(existing_ref)
             adoption.adopt(self._volume_group, lv, volume.id, volume.name)
-        LOG.info('LV %(lv)s (UUID %(uuid)s) is volume %(id)s now.',
-                 {'lv': lv.name, 'uuid': lv.uuid, 'id': volume.id})
 
     def get_manageable_volumes(self, cinder_volumes: Sequence[objects.Volume],
-                               marker: Any, limit: int | None,
+                               marker: object, limit: int | None,
                                offset: int | None, sort_keys: Sequence[str],
                                sort_dirs: Sequence[str]
                                ) -> list[dict[str, Any]]:
@@ -103,122 +100,181 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
 
         :raises InvalidInput: marker or order is wrong
         """
-        with _cinders_errors():
+        with _cinders_errors('the listing of volumes'):
             inventory = self._volume_group.inventory()
-            names = self._names
+            policy = self._policy
             lvs = listing.page(
                 (lv for lv in inventory.lvs
-                 if lv.visible and not names.is_snapshot(lv)),
+                 if lv.visible and not policy.names.is_snapshot(lv)),
                 marker, limit, offset, sort_keys, sort_dirs)
-            owners = self._owners(lvs, cinder_volumes)
-            policy = self._policy
-            entries = []
-            for lv in lvs:
-                owner = owners.get(lv.name)
-                judged = verdict.judge(lv, inventory, owner, policy)
-                entries.append(listing.volume_entry(lv, judged, owner))
-            return entries
+            claims = records.volume_claims(lvs, policy.names, cinder_volumes)
+            return [listing.volume_entry(
+                        lv, claims[lv.name],
+                        verdict.judge_volume(lv, inventory, claims[lv.name],
+                                             policy))
+                    for lv in lvs]
 
     @_one_at_a_time
     def unmanage(self, volume: objects.Volume) -> None:
         """Give the LV its old name back; its data stays as it is."""
-        with _cinders_errors(volume):
-            inventory = self._volume_group.inventory()
-            # By its journal where an unmanage was cut off after the rename.
-            lv = (inventory.by_name.get(volume.name)
-                  or adoption.adopted_by(inventory, volume.id))
-            if lv is None:
-                LOG.warning('Volume %(id)s has no LV %(name)s in volume '
-                            'group %(vg)s any more: nothing to give back.',
-                            {'id': volume.id, 'name': volume.name,
-                             'vg': inventory.vg_name})
-                return
-            name = adoption.give_back(
-                self._volume_group, inventory, lv,
-                self.configuration.lvm_manage_restore_name)
-        LOG.info('LV %(lv)s (UUID %(uuid)s) is no longer volume %(id)s.',
-                 {'lv': name, 'uuid': lv.uuid, 'id': volume.id})
+        self._give_back(f'volume {volume.id}', volume.id, volume.name)
 
     def delete_volume(self, volume: objects.Volume) -> None:
         """Delete the LV, but give it back if the volume never was available.
 
         Cinder undoes nothing when it fails after manage_existing; deleting
         what is left in error_managing must not take the LV's data.
+
+        :raises VolumeIsBusy: the LV has snapshots that Cinder knows not of
         """
-        if not (volume.launched_at is None and self._undo_adoption(volume)):
+        if (records.was_available(volume)
+                or not self._undo_adoption(f'volume {volume.id}', volume.id)):
+            self._refuse_to_delete_an_origin(volume)
             super().delete_volume(volume)
 
-    @_one_at_a_time
-    def _undo_adoption(self, volume: objects.Volume) -> bool:
-        """Give the volume's LV back; False if it has not adopted one."""
-        with _cinders_errors(volume):
-            inventory = self._volume_group.inventory()
-            lv = adoption.adopted_by(inventory, volume.id)
-            if lv is None:
-                return False
-            name = adoption.give_back(self._volume_group, inventory, lv,
-                                      restore_name=True)
-        LOG.warning('Volume %(id)s never became available: LV %(lv)s (UUID '
-                    '%(uuid)s), which it was to manage, is given back and '
-                    'not deleted.',
-                    {'id': volume.id, 'lv': name, 'uuid': lv.uuid})
-        return True
+    def manage_existing_snapshot_get_size(self, snapshot: objects.Snapshot,
+                                          existing_ref: object) -> int:
+        """The size in GiB, rounded up, of what the snapshot's device shows.
 
-    def _manageable(self, existing_ref: object) -> LogicalVolume:
-        """The LV that the reference points at, judged safe to manage."""
+        That is the origin's size when the snapshot was taken, which Cinder
+        records and asks of volumes made from it; not the room that a thick
+        snapshot has for changes.
+
+        :raises ManageExistingInvalidReference,
+            ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
+            whatever would keep manage_existing_snapshot from it
+        """
+        with _cinders_errors(f'snapshot {snapshot.id}', existing_ref):
+            return self._manageable_snapshot(snapshot, existing_ref).size_gib
+
+    @_one_at_a_time
+    def manage_existing_snapshot(self, snapshot: objects.Snapshot,
+                                 existing_ref: object) -> dict[str, str]:
+        """Give the LV the snapshot's name; raises as the method above.
+
+        :returns: provider_id, by which records.was_managed knows that Cinder
+            has saved the snapshot as having this LV
+        """
+        with _cinders_errors(f'snapshot {snapshot.id}', existing_ref):
+            lv = self._manageable_snapshot(snapshot, existing_ref)
+            adoption.adopt(self._volume_group, lv, snapshot.id,
+                           self._policy.names.of_snapshot(snapshot.name))
+        return {'provider_id': lv.uuid}
+
+    def get_manageable_snapshots(self,
+                                 cinder_snapshots: Sequence[objects.Snapshot],
+                                 marker: object, limit: int | None,
+                                 offset: int | None, sort_keys: Sequence[str],
+                                 sort_dirs: Sequence[str]
+                                 ) -> list[dict[str, Any]]:
+        """One page of the group's snapshots, safe to manage or not.
+
+        :raises InvalidInput: marker or order is wrong
+        """
+        with _cinders_errors('the listing of snapshots'):
+            inventory = self._volume_group.inventory()
+            policy = self._policy
+            lvs = listing.page(
+                (lv for lv in inventory.lvs
+                 if lv.visible and policy.names.is_snapshot(lv)),
+                marker, limit, offset, sort_keys, sort_dirs)
+            claims = records.snapshot_claims(lvs, inventory, policy.names,
+                                             known=cinder_snapshots)
+            return [listing.snapshot_entry(
+                        lv, claims[lv.name],
+                        verdict.judge_snapshot(lv, inventory, claims[lv.name],
+                                               policy))
+                    for lv in lvs]
+
+    @_one_at_a_time
+    def unmanage_snapshot(self, snapshot: objects.Snapshot) -> None:
+        """Give the LV its old name back; its data stays as it is."""
+        self._give_back(f'snapshot {snapshot.id}', snapshot.id,
+                        self._policy.names.of_snapshot(snapshot.name))
+
+    def delete_snapshot(self, snapshot: objects.Snapshot) -> None:
+        """Delete the LV, but give it back if Cinder never recorded it."""
+        # Cinder's own code hands in dicts for its temporary snapshots.
+        if (not isinstance(snapshot, objects.Snapshot)
+                or records.was_managed(snapshot)
+                or not self._undo_adoption(f'snapshot {snapshot.id}',
+                                           snapshot.id)):
+            super().delete_snapshot(snapshot)
+
+    def _manageable_volume(self, existing_ref: object) -> LogicalVolume:
         reference = Reference.parse(existing_ref)
         inventory = self._volume_group.inventory()
         lv = inventory.find(reference)
-        owner = self._owners([lv]).get(lv.name)
-        judged = verdict.judge(lv, inventory, owner, self._policy)
-        if not judged.safe:
-            raise errors.NotManageable(lv.name, judged)
+        policy = self._policy
+        claim = records.volume_claims([lv], policy.names)[lv.name]
+        verdict.judge_volume(lv, inventory, claim, policy).raise_for(lv)
         return lv
 
-    @property
-    def _names(self) -> CinderNames:
-        return CinderNames(CONF.volume_name_template)
+    def _manageable_snapshot(self, snapshot: objects.Snapshot,
+                             existing_ref: object) -> LogicalVolume:
+        reference = Reference.parse(existing_ref)
+        inventory = self._volume_group.inventory()
+        lv = inventory.find(reference)
+        policy = self._policy
+        claim = records.snapshot_claims([lv], inventory, policy.names,
+                                        snapshot.volume_id)[lv.name]
+        verdict.judge_snapshot(lv, inventory, claim, policy).raise_for(lv)
+        return lv
+
+    def _give_back(self, what: str, adopter: str, lv_name: str) -> None:
+        with _cinders_errors(what):
+            inventory = self._volume_group.inventory()
+            # By its journal where an unmanage was cut off after the rename.
+            lv = (inventory.by_name.get(lv_name)
+                  or adoption.adopted_by(inventory, adopter))
+            if lv is None:
+                LOG.warning('There is no LV %(name)s in volume group %(vg)s '
+                            'any more: %(what)s has nothing to give back.',
+                            {'name': lv_name, 'vg': inventory.vg_name,
+                             'what': what})
+                return
+            adoption.give_back(self._volume_group, inventory, lv,
+                               self.configuration.lvm_manage_restore_name)
+
+    @_one_at_a_time
+    def _undo_adoption(self, what: str, adopter: str) -> bool:
+        """Give back what this volume or snapshot adopted; False if nothing."""
+        with _cinders_errors(what):
+            inventory = self._volume_group.inventory()
+            lv = adoption.adopted_by(inventory, adopter)
+            if lv is None:
+                return False
+            adoption.give_back(self._volume_group, inventory, lv,
+                               restore_name=True)
+        LOG.warning('The managing of %(what)s was never completed: its LV '
+                    '(UUID %(uuid)s) is given back and not deleted.',
+                    {'what': what, 'uuid': lv.uuid})
+        return True
+
+    def _refuse_to_delete_an_origin(self, volume: objects.Volume) -> None:
+        """Cinder's own snapshots are deleted before; these are others."""
+        with _cinders_errors(f'volume {volume.id}'):
+            inventory = self._volume_group.inventory()
+        names = self._policy.names
+        snapshots = [lv.name for lv in inventory.lvs
+                     if lv.origin == volume.name and names.is_snapshot(lv)]
+        if snapshots:
+            LOG.error('Volume %(id)s is not deleted: it has snapshots that '
+                      'Cinder does not manage: %(snapshots)s. Manage or '
+                      'lvremove them first.',
+                      {'id': volume.id, 'snapshots': ', '.join(snapshots)})
+            raise exception.VolumeIsBusy(volume_name=volume.name)
 
     @property
     def _policy(self) -> verdict.Policy:
         settings = self.configuration
         return verdict.Policy(
-            names=self._names,
+            names=CinderNames(CONF.volume_name_template,
+                              CONF.snapshot_name_template),
             thin_pool=(self.vg.vg_thin_pool if settings.lvm_type == 'thin'
                        else None),
             in_use=settings.lvm_manage_in_use,
             without_device_mapper=settings.lvm_manage_without_device_mapper)
-
-    def _owners(self, lvs: Iterable[LogicalVolume],
-                cinder_volumes: Iterable[objects.Volume] = ()
-                ) -> dict[str, str]:
-        """Ids of the volumes that Cinder has, by the names of their LVs.
-
-        :param cinder_volumes: those of this backend, where they are known;
-            other volumes that an LV's name or journal speaks of are looked
-            up, whichever backend they are of
-        """
-        owners = {volume.name: volume.id for volume in cinder_volumes}
-        names = self._names
-        by_name, by_journal = {}, {}
-        for lv in lvs:
-            if lv.name in owners:
-                continue
-            if volume_id := names.volume_id(lv.name):
-                by_name[lv.name] = volume_id
-            elif journal := adoption.Journal.of(lv):
-                by_journal[lv.name] = journal.adopter
-        volumes = _volumes({*by_name.values(), *by_journal.values()})
-        for lv_name, volume_id in by_name.items():
-            if volume_id in volumes:
-                owners[lv_name] = volumes[volume_id].id
-        for lv_name, volume_id in by_journal.items():
-            # A journal on an LV without Cinder's name: an adoption that was
-            # cut off, unless the volume has been available, when somebody
-            # has renamed its LV by hand.
-            if volume_id in volumes and volumes[volume_id].launched_at:
-                owners[lv_name] = volume_id
-        return owners
 
     @functools.cached_property
     def _volume_group(self) -> VolumeGroup:
@@ -231,22 +287,8 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             settings.lvm_manage_command_timeout)
 
 
-def _volumes(ids: set[str]) -> dict[str, objects.Volume]:
-    """Those of Cinder's volumes that have one of these as id or name_id."""
-    if not ids:
-        return {}
-    admin = context.get_admin_context()
-    volumes = {}
-    for column in ('_name_id', 'id'):
-        for volume in objects.VolumeList.get_all(
-                admin, filters={column: list(ids)}):
-            volumes[getattr(volume, column)] = volume
-    return volumes
-
-
 @contextlib.contextmanager
-def _cinders_errors(volume: objects.Volume | None = None,
-                    existing_ref: object = None) -> Iterator[None]:
+def _cinders_errors(what: str, existing_ref: object = None) -> Iterator[None]:
     """Turn this package's errors into Cinder's.
 
     A refusal is logged, for Cinder itself shows no more than a status.
@@ -254,9 +296,8 @@ def _cinders_errors(volume: objects.Volume | None = None,
     try:
         yield
     except (errors.InvalidReference, errors.NotManageable) as exc:
-        LOG.warning('Volume %(id)s cannot be managed from %(ref)s: %(why)s',
-                    {'id': volume and volume.id,
-                     'ref': abridged(existing_ref), 'why': exc})
+        LOG.warning('Existing LV %(ref)s is not managed as %(what)s: %(why)s',
+                    {'ref': abridged(existing_ref), 'what': what, 'why': exc})
         raise _refusal(existing_ref, exc) from exc
     except errors.InvalidPage as exc:
         raise exception.InvalidInput(reason=str(exc)) from exc
@@ -265,7 +306,7 @@ def _cinders_errors(volume: objects.Volume | None = None,
     except AttributeError as exc:
         # Cinder takes it for a driver without listing and answers with an
         # empty list (cinder/volume/manager.py, get_manageable_volumes).
-        raise exception.VolumeDriverException(message=str(exc)) from exc
+        raise exception.VolumeDriverException(message=repr(exc)) from exc
 
 
 def _refusal(existing_ref: object,
@@ -273,8 +314,8 @@ def _refusal(existing_ref: object,
              ) -> exception.CinderException:
     if isinstance(exc, errors.NotManageable):
         if exc.verdict.kind is verdict.Kind.ALREADY_MANAGED:
-            return exception.ManageExistingAlreadyManaged(volume_ref=exc)
+            return exception.ManageExistingAlreadyManaged(volume_ref=str(exc))
         if exc.verdict.kind is verdict.Kind.TYPE_MISMATCH:
-            return exception.ManageExistingVolumeTypeMismatch(reason=exc)
+            return exception.ManageExistingVolumeTypeMismatch(reason=str(exc))
     return exception.ManageExistingInvalidReference(
-        existing_ref=abridged(existing_ref), reason=exc)
+        existing_ref=abridged(existing_ref), reason=str(exc))

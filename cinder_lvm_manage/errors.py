@@ -12,7 +12,8 @@
 
 """What can go wrong here; driver.py alone turns these into Cinder's own.
 
-Each message says what was asked, why it is not done, and what to do.
+Each message says why something is not done and what to do; what was asked is
+added where they are turned.
 """
 
 from __future__ import annotations

@@ -68,6 +68,10 @@ class Inventory:
         """The LVs by their UUIDs, which stay when names change."""
         return {lv.uuid: lv for lv in self.lvs}
 
+    def dependents(self, lv: LogicalVolume) -> list[LogicalVolume]:
+        """The LVs that have this one as their origin."""
+        return [other for other in self.lvs if other.origin == lv.name]
+
     def find(self, reference: Reference) -> LogicalVolume:
         """The LV that the reference points at.
 

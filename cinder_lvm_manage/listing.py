@@ -25,6 +25,7 @@ from cinder_lvm_manage import errors
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.reference import Reference
+from cinder_lvm_manage.verdict import Claim
 from cinder_lvm_manage.verdict import Verdict
 
 _SORT_KEYS: dict[str, Callable[[LogicalVolume], Any]] = {
@@ -76,8 +77,8 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
         'or removed since; list again from the start')
 
 
-def volume_entry(lv: LogicalVolume, verdict: Verdict,
-                 cinder_id: str | None) -> dict[str, Any]:
+def volume_entry(lv: LogicalVolume, claim: Claim,
+                 verdict: Verdict) -> dict[str, Any]:
     """One row of get_manageable_volumes.
 
     :returns: reference as manage takes it; size in GiB; extra_info with
@@ -87,8 +88,21 @@ def volume_entry(lv: LogicalVolume, verdict: Verdict,
             'size': lv.size_gib,
             'safe_to_manage': verdict.safe,
             'reason_not_safe': verdict.reason or None,
-            'cinder_id': cinder_id,
+            'cinder_id': claim.owner,
             'extra_info': _extra_info(lv)}
+
+
+def snapshot_entry(lv: LogicalVolume, claim: Claim,
+                   verdict: Verdict) -> dict[str, Any]:
+    """One row of get_manageable_snapshots: a volume's, and its origin."""
+    entry = volume_entry(lv, claim, verdict)
+    entry['source_reference'] = {'source-name': lv.origin}
+    entry['extra_info'] |= {
+        'kind': 'thin' if lv.is_thin else 'thick',
+        'data_percent': lv.data_percent,
+        'invalid': str(lv.is_invalid_snapshot),
+        'origin_volume_id': claim.origin_owner or ''}
+    return entry
 
 
 def _extra_info(lv: LogicalVolume) -> dict[str, str]:

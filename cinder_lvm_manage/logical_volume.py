@@ -43,7 +43,9 @@ class LogicalVolume:
 
     :ivar attr: the ten characters of lv_attr, see lvs(8)
     :ivar visible: False for the LVs that lvs shows in brackets
-    :ivar size: in bytes, exact
+    :ivar size: in bytes, exact, as a reader of its device sees it; for a
+        thick snapshot that is its origin's size, not its room for changes
+    :ivar data_percent: how full a snapshot or pool is, as LVM prints it
     """
 
     name: str
@@ -56,12 +58,14 @@ class LogicalVolume:
     origin: str
     pool: str
     tags: tuple[str, ...]
+    data_percent: str
     created: str
 
     # The report's fields that make a row, as from_report reads them.
     FIELDS: typing.ClassVar = (
         'lv_name', 'lv_uuid', 'lv_size', 'lv_attr', 'lv_role', 'lv_layout',
-        'origin', 'pool_lv', 'lv_tags', 'lv_time')
+        'origin', 'origin_size', 'pool_lv', 'lv_tags', 'data_percent',
+        'lv_time')
 
     @classmethod
     def from_report(cls, row: Mapping[str, str]) -> LogicalVolume:
@@ -73,16 +77,19 @@ class LogicalVolume:
         name = row['lv_name']
         if len(row['lv_attr']) != 10:
             raise ValueError(f"lv_attr {row['lv_attr']!r} of LV {name}")
+        roles = _words(row['lv_role'])
         return cls(name=name.strip('[]'),
                    visible=not name.startswith('['),
                    uuid=row['lv_uuid'],
-                   size=int(row['lv_size']),
+                   size=int(row['origin_size' if 'thicksnapshot' in roles
+                                else 'lv_size']),
                    attr=row['lv_attr'],
-                   roles=_words(row['lv_role']),
+                   roles=roles,
                    layouts=_words(row['lv_layout']),
                    origin=row['origin'].strip('[]'),
                    pool=row['pool_lv'].strip('[]'),
                    tags=_words(row['lv_tags']),
+                   data_percent=row['data_percent'],
                    created=row['lv_time'])
 
     @property
@@ -99,6 +106,11 @@ class LogicalVolume:
     def is_snapshot(self) -> bool:
         """Whether LVM keeps this as a snapshot, thick or thin."""
         return 'snapshot' in self.roles
+
+    @property
+    def is_invalid_snapshot(self) -> bool:
+        """Whether this thick snapshot has overflowed and lost its data."""
+        return self.attr[4] in 'IS'
 
 
 def _words(field: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ _UUID = r'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
 
 @dataclasses.dataclass(frozen=True)
 class CinderNames:
-    """The names made by volume_name_template, taken literally.
+    """The names made by Cinder's name templates, taken literally.
 
     Cinder's own extract_id_from_volume_name uses the template as a regular
     expression that need not match to the end, so it finds ids in names that
@@ -33,11 +33,25 @@ class CinderNames:
     """
 
     volume_template: str
+    snapshot_template: str
 
     def volume_id(self, lv_name: str) -> str | None:
         """The volume's id (its name_id) in the name; None if it has none."""
         match = self._volume_name.fullmatch(lv_name)
         return match[1] if match else None
+
+    def snapshot_id(self, lv_name: str) -> str | None:
+        """The snapshot's id in the name; None if it has none."""
+        match = self._snapshot_name.fullmatch(lv_name)
+        return match[1] if match else None
+
+    def of_snapshot(self, name: str) -> str:
+        """The LV name for a snapshot's name.
+
+        LVM keeps names that start with snapshot for itself; Cinder puts an
+        underscore before them (LVMVolumeDriver._escape_snapshot).
+        """
+        return '_' + name if name.startswith('snapshot') else name
 
     def is_snapshot(self, lv: LogicalVolume) -> bool:
         """Whether the LV is a snapshot to Cinder.
@@ -50,4 +64,12 @@ class CinderNames:
 
     @functools.cached_property
     def _volume_name(self) -> re.Pattern[str]:
-        return re.compile(re.escape(self.volume_template).replace('%s', _UUID))
+        return _pattern(self.volume_template)
+
+    @functools.cached_property
+    def _snapshot_name(self) -> re.Pattern[str]:
+        return _pattern(self.of_snapshot(self.snapshot_template))
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.escape(template).replace('%s', _UUID))

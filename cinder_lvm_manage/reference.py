@@ -20,7 +20,7 @@ import reprlib
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import logical_volume
 
-ACCEPTED = ("a reference is {'source-name': <name of the LV>} or "
+_ACCEPTED = ("a reference is {'source-name': <name of the LV>} or "
             "{'source-id': <UUID of the LV>}, exactly one of the two; the "
             'name is without volume group or path, as `lvs -o lv_name` shows '
             'it, the UUID as `lvs -o lv_uuid` does')
@@ -55,8 +55,7 @@ class Reference:
             case {'source-id': uuid, **rest} if not rest:
                 if logical_volume.is_lv_uuid(uuid):
                     return cls(uuid=uuid)
-        raise errors.InvalidReference(
-            f'{abridged(existing_ref)} is not a reference: {ACCEPTED}')
+        raise errors.InvalidReference(_ACCEPTED)
 
     def __str__(self) -> str:
         return (f'source-name {self.name}' if self.name

@@ -12,8 +12,8 @@
 
 """The one rule on whether an LV may be managed, with all reasons why not.
 
-Listing and managing both ask judge(). The table RULES follows lvs(8): read it
-beside that page's "lv_attr bits".
+Listing and managing ask the same judge_volume or judge_snapshot. The tables of
+rules follow lvs(8): read them beside that page's "lv_attr bits".
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import dataclasses
 import enum
 import re
 
+from cinder_lvm_manage import errors
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
@@ -87,6 +88,26 @@ class Verdict:
         """All reasons with their remedies, as an operator reads them."""
         return '; '.join(map(str, self.reasons))
 
+    def raise_for(self, lv: LogicalVolume) -> None:
+        """:raises NotManageable: unless it is safe"""
+        if not self.safe:
+            raise errors.NotManageable(lv.name, self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What Cinder has, or is asked to have, an LV as.
+
+    :ivar owner: id of the volume or snapshot that has the LV already
+    :ivar origin_owner: id of the volume that has a snapshot's origin
+    :ivar parent: id of the volume of which a snapshot is to be managed; None
+        for any
+    """
+
+    owner: str | None = None
+    origin_owner: str | None = None
+    parent: str | None = None
+
 
 @dataclasses.dataclass(frozen=True)
 class _Case:
@@ -94,7 +115,7 @@ class _Case:
 
     lv: LogicalVolume
     inventory: Inventory
-    owner: str | None
+    claim: Claim
     policy: Policy
 
     @property
@@ -106,8 +127,8 @@ class _Case:
     @property
     def dependents(self) -> str:
         """The names of the LVs that have this one as their origin."""
-        return ', '.join(lv.name for lv in self.inventory.lvs
-                         if lv.origin == self.lv.name)
+        return ', '.join(dependent.name for dependent
+                         in self.inventory.dependents(self.lv))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,12 +163,10 @@ def _pool_of(layout: str) -> Callable[[_Case], bool]:
 # The snapshot from which Cinder's LVM driver copies a thick clone.
 _CINDERS_TEMPORARY = re.compile(r'clone-snap-[0-9a-f-]{36}')
 
-_SEE_ATTR = 'see lv_attr {lv.attr} in lvs(8)'
-
-RULES = (
+_AS_ANY = (
     # Whose it is.
-    _Rule(lambda case: case.owner,
-          'is already managed as {case.owner}',
+    _Rule(lambda case: case.claim.owner,
+          'is already managed as {claim.owner}',
           'nothing is to be done, or unmanage that one first',
           Kind.ALREADY_MANAGED),
     _Rule(lambda case: _CINDERS_TEMPORARY.fullmatch(case.lv.name),
@@ -170,24 +189,19 @@ RULES = (
           'manage the LV that it caches'),
     _Rule(lambda case: ('private' in case.lv.roles
                         and 'pool' not in case.lv.layouts),
-          'is internal to LVM (lv_role {case.roles})',
+          'is internal to LVM',
           'manage the LV that it is a part of'),
-    _Rule(lambda case: 'error' in case.lv.layouts or (
-              'zero' in case.lv.layouts),
-          'has no storage behind it (lv_layout {case.layouts})',
+    _Rule(lambda case: (_attr(_TYPE, 'v')(case)
+                        and 'vdo' not in case.lv.layouts),
+          'has no storage behind it',
           'lvremove it'),
 
     # What it is to other LVs.
-    _Rule(lambda case: case.policy.names.is_snapshot(case.lv),
-          'is a snapshot of {lv.origin}',
-          'manage it as a snapshot, once {lv.origin} is managed'),
-    _Rule(_attr(_TYPE, 'O'),
-          'has a snapshot that is being merged into it',
-          'wait until the merge is done'),
     _Rule(_attr(_TYPE, 'S'),
           'is being merged into its origin',
           'wait until the merge is done and manage {lv.origin}'),
-    _Rule(lambda case: 'extorigin' in ' '.join(case.lv.roles),
+    _Rule(lambda case: any(role.endswith('extthinorigin')
+                           for role in case.lv.roles),
           'is the external origin of {case.dependents}, which would be '
           'lost with it',
           'copy it to an LV of its own and manage that'),
@@ -210,13 +224,6 @@ RULES = (
           'finish with lvconvert --stripes, see lvmraid(7)'),
 
     # Whether its data can be read and written.
-    _Rule(_attr(_PERMISSIONS, 'r'),
-          'is read-only',
-          'lvchange --permission rw {vg}/{lv.name}'),
-    _Rule(_attr(_PERMISSIONS, 'R'),
-          'is activated read-only',
-          'take it out of activation/read_only_volume_list in lvm.conf and '
-          'lvchange --refresh {vg}/{lv.name}'),
     _Rule(_attr(_STATE, 'sSM'),
           'is suspended',
           'dmsetup resume it'),
@@ -252,7 +259,7 @@ RULES = (
           'see lvmcache(7)'),
     _Rule(_attr(_HEALTH, 'F'),
           'has failed',
-          _SEE_ATTR),
+          'see lvmthin(7) or lvmraid(7) on repairing it'),
     _Rule(_attr(_HEALTH, 'D'),
           'is out of data space',
           'lvextend {vg}/{lv.name}'),
@@ -297,7 +304,7 @@ RULES = (
           'bring it back, or vgreduce --removemissing {vg}'),
     _Rule(lambda case: not case.inventory.writeable,
           'lies in the read-only volume group {vg}',
-          'vgchange --permission rw {vg}'),
+          'vgcfgrestore metadata in which it is writeable'),
 
     # Whether it is what this backend's volumes are.
     _Rule(lambda case: case.lv.is_thin and case.policy.thin_pool is None,
@@ -311,7 +318,8 @@ RULES = (
           '{case.policy.thin_pool}',
           'manage it through a backend with that pool',
           Kind.TYPE_MISMATCH),
-    _Rule(lambda case: 'vdo' in case.lv.layouts,
+    _Rule(lambda case: ('vdo' in case.lv.layouts
+                        and 'pool' not in case.lv.layouts),
           "is a VDO volume, in pool {lv.pool}, as no backend's are",
           'copy it to an LV of its own and manage that',
           Kind.TYPE_MISMATCH),
@@ -324,16 +332,59 @@ RULES = (
 )
 
 
-def judge(lv: LogicalVolume, inventory: Inventory, owner: str | None,
-          policy: Policy) -> Verdict:
-    """Whether this LV may be managed as a volume, by every rule.
+_AS_VOLUME = (
+    _Rule(lambda case: case.policy.names.is_snapshot(case.lv),
+          'is a snapshot of {lv.origin}',
+          'manage it as a snapshot, once {lv.origin} is managed'),
+    _Rule(_attr(_TYPE, 'O'),
+          'has a snapshot that is being merged into it',
+          'wait until the merge is done'),
+    _Rule(_attr(_PERMISSIONS, 'r'),
+          'is read-only',
+          'lvchange --permission rw {vg}/{lv.name}'),
+    _Rule(_attr(_PERMISSIONS, 'R'),
+          'is activated read-only',
+          'take it out of activation/read_only_volume_list in lvm.conf and '
+          'lvchange --refresh {vg}/{lv.name}'),
+)
+
+_AS_SNAPSHOT = (
+    _Rule(lambda case: not case.policy.names.is_snapshot(case.lv),
+          'is not a snapshot',
+          'manage it as a volume'),
+    _Rule(lambda case: (case.policy.names.is_snapshot(case.lv)
+                        and case.claim.origin_owner is None),
+          'is a snapshot of LV {lv.origin}, which is no volume of Cinder',
+          'manage {lv.origin} as a volume first'),
+    _Rule(lambda case: (case.claim.origin_owner is not None
+                        and case.claim.parent is not None
+                        and case.claim.origin_owner != case.claim.parent),
+          'is a snapshot of volume {claim.origin_owner}, not of volume '
+          '{claim.parent}',
+          'manage it under volume {claim.origin_owner}'),
+)
+
+
+def judge_volume(lv: LogicalVolume, inventory: Inventory, claim: Claim,
+                 policy: Policy) -> Verdict:
+    """Whether this LV may be managed as a volume.
 
     :param inventory: what the LV was found in
-    :param owner: what Cinder has this LV as, if it does
     """
-    case = _Case(lv, inventory, owner, policy)
-    words = {'case': case, 'lv': lv, 'vg': inventory.vg_name}
+    return _judge(_AS_ANY + _AS_VOLUME, _Case(lv, inventory, claim, policy))
+
+
+def judge_snapshot(lv: LogicalVolume, inventory: Inventory, claim: Claim,
+                   policy: Policy) -> Verdict:
+    """Whether this LV may be managed as a snapshot."""
+    return _judge(_AS_ANY + _AS_SNAPSHOT,
+                  _Case(lv, inventory, claim, policy))
+
+
+def _judge(rules: tuple[_Rule, ...], case: _Case) -> Verdict:
+    words = {'case': case, 'claim': case.claim, 'lv': case.lv,
+             'vg': case.inventory.vg_name}
     return Verdict(tuple(
         Reason(rule.kind, rule.why.format(**words),
                rule.remedy.format(**words))
-        for rule in RULES if rule.applies(case)))
+        for rule in rules if rule.applies(case)))

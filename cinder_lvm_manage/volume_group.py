@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 # A report of one volume group is `lvm fullreport`, not lvs: for the same
 # cost it tells of the group too, and it works on an exported one, which lvs
 # passes over. Sections that are not needed are left without fields.
-_REPORT = (
+REPORT = (
     'lvm', 'fullreport', '--all', '--reportformat', 'json',
     '--units', 'b', '--nosuffix', '--binary',
     '--configreport', 'vg', '--options', ','.join(Inventory.VG_FIELDS),
@@ -72,7 +72,7 @@ class VolumeGroup(executor.Executor):
 
         :raises VolumeGroupError: LVM failed, or printed no such report
         """
-        report = self._run(*_REPORT, self.name)
+        report = self._run(*REPORT, self.name)
         try:
             return Inventory.from_report(report)
         except ValueError as exc:

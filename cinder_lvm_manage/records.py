@@ -1,0 +1,141 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What Cinder's database says about LVs: which volume or snapshot has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cinder import context
+from cinder import objects
+
+from cinder_lvm_manage import adoption
+from cinder_lvm_manage.inventory import Inventory
+from cinder_lvm_manage.logical_volume import LogicalVolume
+from cinder_lvm_manage.naming import CinderNames
+from cinder_lvm_manage.verdict import Claim
+
+# Both by LV name; an owner is the id of a volume or a snapshot.
+Claims = dict[str, Claim]
+Owners = dict[str, str]
+
+
+def volume_claims(lvs: Iterable[LogicalVolume], names: CinderNames,
+                  known: Iterable[objects.Volume] = ()) -> Claims:
+    """Which volumes have these LVs, of whichever backend they are.
+
+    :param known: the volumes of this backend, where the caller has them;
+        others that an LV's name or journal speaks of are looked up, in two
+        queries
+    """
+    lvs = tuple(lvs)
+    owners = _volume_owners(lvs, names, known)
+    return {lv.name: Claim(owner=owners.get(lv.name)) for lv in lvs}
+
+
+def snapshot_claims(lvs: Iterable[LogicalVolume], inventory: Inventory,
+                    names: CinderNames, parent: str | None = None,
+                    known: Iterable[objects.Snapshot] = ()) -> Claims:
+    """Which snapshots have these LVs, and which volumes their origins.
+
+    :param parent: id of the volume of which they are to be snapshots
+    :param known: the snapshots of this backend, where the caller has them
+    """
+    lvs = tuple(lvs)
+    owners = _snapshot_owners(lvs, names, known)
+    origins = {lv.origin for lv in lvs} & inventory.by_name.keys()
+    origin_owners = _volume_owners(
+        [inventory.by_name[name] for name in origins], names)
+    return {lv.name: Claim(owners.get(lv.name),
+                           origin_owners.get(lv.origin), parent)
+            for lv in lvs}
+
+
+def _volume_owners(lvs: Iterable[LogicalVolume], names: CinderNames,
+                   known: Iterable[objects.Volume] = ()) -> Owners:
+    owners = {volume.name: volume.id for volume in known}
+    by_name: Owners = {}
+    by_journal: Owners = {}
+    for lv in lvs:
+        if lv.name in owners:
+            continue
+        if volume_id := names.volume_id(lv.name):
+            by_name[lv.name] = volume_id
+        elif journal := adoption.Journal.of(lv):
+            by_journal[lv.name] = journal.adopter
+    volumes = _volumes({*by_name.values(), *by_journal.values()})
+    for lv_name, volume_id in by_name.items():
+        if volume_id in volumes:
+            owners[lv_name] = volumes[volume_id].id
+    for lv_name, volume_id in by_journal.items():
+        # A journal on an LV that has not Cinder's name: an adoption that was
+        # cut off, unless the volume was available once, when somebody has
+        # renamed its LV by hand.
+        if volume_id in volumes and was_available(volumes[volume_id]):
+            owners[lv_name] = volume_id
+    return owners
+
+
+def _snapshot_owners(lvs: Iterable[LogicalVolume], names: CinderNames,
+                     known: Iterable[objects.Snapshot]) -> Owners:
+    # Cinder's database finds snapshots by one id at a time: a query for each
+    # LV whose snapshot is not known.
+    owners = {names.of_snapshot(snapshot.name): snapshot.id
+              for snapshot in known}
+    for lv in lvs:
+        if lv.name in owners:
+            continue
+        if snapshot_id := names.snapshot_id(lv.name):
+            if _snapshot(snapshot_id):
+                owners[lv.name] = snapshot_id
+        elif journal := adoption.Journal.of(lv):
+            snapshot = _snapshot(journal.adopter)
+            if snapshot and was_managed(snapshot):
+                owners[lv.name] = snapshot.id
+    return owners
+
+
+def was_available(volume: objects.Volume) -> bool:
+    """Whether the volume was available at any time.
+
+    Cinder sets launched_at when a manage is complete
+    (flows/manager/create_volume.py, CreateVolumeOnFinishTask).
+    """
+    return volume.launched_at is not None
+
+
+def was_managed(snapshot: objects.Snapshot) -> bool:
+    """Whether Cinder recorded that the snapshot took its LV.
+
+    It has no launched_at; the driver gives it a provider_id to save.
+    """
+    return snapshot.provider_id is not None
+
+
+def _volumes(ids: set[str]) -> dict[str, objects.Volume]:
+    """Those of Cinder's volumes that have one of these as id or name_id."""
+    if not ids:
+        return {}
+    admin = context.get_admin_context()
+    volumes = {}
+    for column in ('_name_id', 'id'):
+        for volume in objects.VolumeList.get_all(
+                admin, filters={column: list(ids)}):
+            volumes[getattr(volume, column)] = volume
+    return volumes
+
+
+def _snapshot(snapshot_id: str) -> objects.Snapshot | None:
+    found = objects.SnapshotList.get_all(context.get_admin_context(),
+                                         filters={'id': snapshot_id})
+    return found[0] if found else None

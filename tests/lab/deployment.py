@@ -1,0 +1,227 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""CinderDeployment: a Cinder of its own on a scratch volume group, and
+VolumeApi, its HTTP client.
+
+The Cinder is a process of its own, reached by HTTP alone, as an operator
+reaches one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import configparser
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from typing import Any
+from typing import NamedTuple
+
+import requests
+
+from tests.lab.scratch import ScratchVolumeGroup
+
+_SECONDS_TO_START = 120
+_SECONDS_TO_STOP = 30
+_SECONDS_TO_ANSWER = 120
+_CHECKOUT = pathlib.Path(__file__).parents[2]
+# Where Cinder's wheel puts its files.
+_ETC = pathlib.Path(sys.prefix, 'etc', 'cinder')
+# Cinder's routes know projects by hexadecimal digits alone.
+_PROJECT = 'ab' * 16
+
+
+class CinderDeployment:
+    """A context manager: within it, Cinder is up with one LVM backend.
+
+    :ivar host: the backend as Cinder's requests name it, host@backend#pool
+    :ivar url: of the volume API, for VolumeApi and other clients
+    :ivar api: a client of it
+    :ivar log_path: what all of its services log, at level debug
+    """
+
+    def __init__(
+            self, volume_group: ScratchVolumeGroup,
+            volume_driver: str = 'cinder_lvm_manage.driver.LVMManageDriver',
+            backend: str = 'lvm', options: Mapping[str, str] = {},
+            default_options: Mapping[str, str] = {}) -> None:
+        """Describe the Cinder that `with` starts.
+
+        :param options: more for the backend's section of cinder.conf
+        :param default_options: more for its section DEFAULT
+        """
+        self.host = f'lab@{backend}#{backend}'
+        self._volume_group = volume_group
+        self._volume_driver = volume_driver
+        self._backend = backend
+        self._options = options
+        self._default_options = default_options
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> CinderDeployment:
+        with contextlib.ExitStack() as cleanup:
+            folder = pathlib.Path(
+                cleanup.enter_context(tempfile.TemporaryDirectory()))
+            self.log_path = folder / 'cinder.log'
+            process = self._start(self._write_conf(folder))
+            cleanup.callback(_stop, process)
+            self.url = self._wait_until_listening(process)
+            self.api = VolumeApi(self.url, self.host)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 value: BaseException | None,
+                 traceback: types.TracebackType | None) -> None:
+        self._cleanup.close()
+
+    def log_text(self) -> str:
+        """All that was logged so far."""
+        return self.log_path.read_text()
+
+    def _write_conf(self, folder: pathlib.Path) -> pathlib.Path:
+        path = folder / 'cinder.conf'
+        helper = {'helper_command': f'{sys.prefix}/bin/privsep-helper '
+                                    f'--config-file {path}'}
+        conf = configparser.ConfigParser(interpolation=None)
+        conf.read_dict({
+            'DEFAULT': {
+                'host': 'lab',
+                'debug': 'true',
+                'state_path': folder,
+                'transport_url': os.environ.get('LABT','fake://'),
+                'auth_strategy': 'noauth',
+                'api_paste_config': _ETC / 'api-paste.ini',
+                'resource_query_filters_file': _ETC / 'resource_filters.json',
+                'osapi_volume_listen': '127.0.0.1',
+                'osapi_volume_listen_port': '0',
+                'enabled_backends': self._backend,
+                'scheduler_driver_init_wait_time': '1',
+                **self._default_options,
+            },
+            'database': {
+                'connection': f'sqlite:///{folder}/cinder.sqlite',
+                'sqlite_synchronous': 'false',
+            },
+            'oslo_concurrency': {'lock_path': folder / 'lock'},
+            'coordination': {'backend_url': f'file://{folder}/coordination'},
+            'cinder_sys_admin': helper,
+            'privsep_osbrick': helper,
+            self._backend: {
+                'volume_driver': self._volume_driver,
+                'volume_backend_name': self._backend,
+                'volume_group': self._volume_group.name,
+                'lvm_type': 'default',
+                'lvm_conf_file': self._volume_group.lvm_conf,
+                'lvm_suppress_fd_warnings': 'true',
+                'target_helper': 'fake',
+                'volume_clear': 'none',
+                **self._options,
+            },
+        })
+        with path.open('w') as file:
+            conf.write(file)
+        return path
+
+    def _start(self, conf_path: pathlib.Path) -> subprocess.Popen[bytes]:
+        with self.log_path.open('wb') as log:
+            # A session of its own, so that whatever it starts can be found.
+            return subprocess.Popen(
+                [sys.executable, '-m', 'tests.lab.cinder_server',
+                 str(conf_path)],
+                cwd=_CHECKOUT, stdout=log, stderr=subprocess.STDOUT,
+                env=os.environ | self._volume_group.environment,
+                start_new_session=True)
+
+    def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> str:
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while process.poll() is None and time.monotonic() < deadline:
+            listening = re.search(r'^listening on (\S+)$', self.log_text(),
+                                  re.MULTILINE)
+            if listening:
+                return f'{listening[1]}/v3/{_PROJECT}'
+            time.sleep(0.1)
+        tail = '\n'.join(self.log_text().splitlines()[-40:])
+        raise RuntimeError(f'Cinder did not start:\n{tail}')
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_SECONDS_TO_STOP)
+    # Its privileged daemons end when it does; nothing may outlive the lab.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class Reply(NamedTuple):
+    """What the API answered: the status code and the JSON, if any."""
+
+    status: int
+    body: Any
+
+
+class VolumeApi:
+    """The volume API of a Cinder without Keystone.
+
+    :param url: with the project
+    :param host: the backend, for requests that name none
+    """
+
+    def __init__(self, url: str, host: str) -> None:
+        self._url = url
+        self._host = host
+        self._session = requests.Session()
+        self._session.headers['X-Auth-Token'] = f'admin:{_PROJECT}'
+
+    def request(self, method: str, path: str, json: Any = None,
+                params: Mapping[str, str | int] | None = None,
+                microversion: str = '3.70') -> Reply:
+        """One request; every status code is an answer."""
+        response = self._session.request(
+            method, f'{self._url}/{path}', json=json, params=params,
+            headers={'OpenStack-API-Version': f'volume {microversion}'},
+            timeout=_SECONDS_TO_ANSWER)
+        return Reply(response.status_code,
+                     response.json() if response.content else None)
+
+    def manageable_volumes(self, detail: bool = False,
+                           **query: str | int) -> Reply:
+        path = 'manageable_volumes/detail' if detail else 'manageable_volumes'
+        return self.request('GET', path, params={'host': self._host} | query)
+
+    def manage(self, ref: Any, **volume_fields: Any) -> Reply:
+        return self.request('POST', 'manageable_volumes', {
+            'volume': {'host': self._host, 'ref': ref} | volume_fields})
+
+    def show(self, volume_id: str) -> Reply:
+        return self.request('GET', f'volumes/{volume_id}')
+
+    def create(self, size: int, **volume_fields: Any) -> Reply:
+        return self.request('POST', 'volumes', {
+            'volume': {'size': size} | volume_fields})
+
+    def unmanage(self, volume_id: str) -> Reply:
+        return self.request('POST', f'volumes/{volume_id}/action',
+                            {'os-unmanage': {}})
+
+    def delete(self, volume_id: str) -> Reply:
+        return self.request('DELETE', f'volumes/{volume_id}')

@@ -1,0 +1,179 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""ScratchVolumeGroup: a real volume group of its own, metadata only.
+
+Its LVM never asks for a device-mapper, so it runs on any kernel with loop
+devices, and metadata of any kind of LV can be put in with vgcfgrestore.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import types
+
+from oslo_utils import units
+
+from tests.lab.metadata import linear
+from tests.lab.metadata import logical_volume
+from tests.lab.metadata import logical_volumes
+
+_LVM_CONF = """
+global {{
+    activation = 0
+    locking_dir = "{folder}/lock"
+}}
+devices {{
+    use_devicesfile = 0
+    hints = "none"
+    scan_lvs = 0
+    global_filter = [ {filters}, "r|.*|" ]
+}}
+backup {{
+    backup = 0
+    archive = 0
+}}
+"""
+
+
+class ScratchVolumeGroup:
+    """A context manager; root and the packages of bindep.txt are needed.
+
+    :ivar name: the volume group's
+    :ivar lvm_conf: path of its lvm.conf
+    :ivar environment: what a process needs in its environment to see it
+    """
+
+    def __init__(self, name: str = 'scratch', physical_volumes: int = 1,
+                 size: int = 8 * units.Ti) -> None:
+        """:param size: of each physical volume, in bytes; sparse"""
+        self.name = name
+        self._count = physical_volumes
+        self._size = size
+        self._cleanup = contextlib.ExitStack()
+        self._devices: list[str] = []
+
+    def __enter__(self) -> ScratchVolumeGroup:
+        with contextlib.ExitStack() as cleanup:
+            folder = pathlib.Path(
+                cleanup.enter_context(tempfile.TemporaryDirectory()))
+            for number in range(self._count):
+                self._devices.append(
+                    self._attach(folder / f'pv{number}', cleanup))
+            self.lvm_conf = folder / 'lvm.conf'
+            self.lvm_conf.write_text(_LVM_CONF.format(
+                folder=folder,
+                filters=', '.join(f'"a|^{device}$|"'
+                                  for device in self._devices)))
+            self.environment = {'LVM_SYSTEM_DIR': str(folder),
+                                'LVM_SUPPRESS_FD_WARNINGS': '1',
+                                'LC_ALL': 'C'}
+            # Room for the metadata of 50,000 LVs.
+            self.lvm('pvcreate', '--metadatasize', '256m', *self._devices)
+            self.lvm('vgcreate', self.name, *self._devices)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 value: BaseException | None,
+                 traceback: types.TracebackType | None) -> None:
+        self._cleanup.close()
+
+    def _attach(self, image: pathlib.Path,
+                cleanup: contextlib.ExitStack) -> str:
+        with image.open('wb') as file:
+            file.truncate(self._size)
+        device = _output('losetup', '--find', '--show', str(image)).strip()
+        cleanup.callback(_output, 'losetup', '--detach', device)
+        return device
+
+    def lvm(self, *command: str) -> str:
+        """What an LVM command prints.
+
+        :raises RuntimeError: it failed
+        """
+        return _output(*command, environment=self.environment)
+
+    def create(self, lv_name: str, size: str) -> None:
+        """Make a linear LV; the size is lvcreate's, like 4m or 1g."""
+        self.lvm('lvcreate', '--yes', '--name', lv_name, '--size', size,
+                 self.name)
+
+    def report(self, *fields: str) -> list[dict[str, str]]:
+        """These fields of all LVs, hidden ones too, as lvs has them."""
+        printed = self.lvm('lvs', '--all', '--reportformat', 'json',
+                           '--units', 'b', '--nosuffix',
+                           '--options', ','.join(fields), self.name)
+        rows: list[dict[str, str]] = json.loads(printed)['report'][0]['lv']
+        return rows
+
+    def names(self) -> dict[str, str]:
+        """The LVs' UUIDs by their names."""
+        return {row['lv_name'].strip('[]'): row['lv_uuid']
+                for row in self.report('lv_name', 'lv_uuid')}
+
+    def tags(self, lv_name: str) -> set[str]:
+        """The tags of one LV."""
+        tags, = (row['lv_tags'] for row in self.report('lv_name', 'lv_tags')
+                 if row['lv_name'] == lv_name)
+        return set(filter(None, tags.split(',')))
+
+    def metadata(self) -> str:
+        """The group's metadata, as vgcfgbackup writes it."""
+        path = self.lvm_conf.with_name('backup.vg')
+        self.lvm('vgcfgbackup', '--file', str(path), self.name)
+        return path.read_text()
+
+    def restore(self, section: str) -> None:
+        """Put a `logical_volumes { ... }` section into an empty group."""
+        text = self.metadata()
+        end = text.rindex('}')
+        path = self.lvm_conf.with_name('restore.vg')
+        path.write_text(text[:end] + section + text[end:])
+        self.lvm('vgcfgrestore', '--force', '--file', str(path), self.name)
+
+    def edit(self, pattern: str, replacement: str) -> None:
+        """Change the group's metadata by a regular expression."""
+        text, count = re.subn(pattern, replacement, self.metadata())
+        if count == 0:
+            raise ValueError(f'nothing in the metadata matches {pattern!r}')
+        path = self.lvm_conf.with_name('restore.vg')
+        path.write_text(text)
+        self.lvm('vgcfgrestore', '--force', '--file', str(path), self.name)
+
+    def populate(self, count: int) -> None:
+        """Fill an empty group with LVs lv-00000, lv-00001 ... of 12 MiB."""
+        self.restore(logical_volumes(
+            logical_volume(f'lv-{number:05}', linear(3 * number, 3))
+            for number in range(count)))
+
+    def lose_physical_volume(self) -> None:
+        """Hide the last physical volume, as if its disk were gone."""
+        text = self.lvm_conf.read_text()
+        self.lvm_conf.write_text(
+            text.replace(f'"a|^{self._devices[-1]}$|"',
+                         f'"r|^{self._devices[-1]}$|"'))
+
+
+def _output(*command: str, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, env=os.environ | (environment or {}),
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"`{' '.join(command)}` exited with "
+                           f'{done.returncode}: {done.stderr}')
+    return done.stdout

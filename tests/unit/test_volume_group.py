@@ -1,0 +1,145 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""VolumeGroup against programs that stand in for an lvm that misbehaves."""
+
+import pathlib
+import time
+
+import pytest
+
+from cinder_lvm_manage import errors
+from cinder_lvm_manage.volume_group import VolumeGroup
+
+REPORT = """
+{"report": [{"vg": [{"vg_name": "vg", "vg_exported": "0", "vg_partial": "0",
+                     "vg_permissions": "writeable"}], "lv": []}]}
+"""
+
+
+class Lvm:
+    """The commands that VolumeGroup runs, as shell scripts."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self.calls = folder / 'calls'
+
+    def write(self, script: str) -> None:
+        for command in ('lvm', 'lvrename', 'lvchange'):
+            path = self._folder / command
+            path.write_text('#!/bin/bash\n'
+                            f'echo "${{0##*/}} $@" >> {self.calls}\n'
+                            f'{script}\n')
+            path.chmod(0o755)
+
+
+@pytest.fixture
+def lvm(tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    return Lvm(tmp_path)
+
+
+def volume_group(conf_file=None, suppress_fd_warnings=False, timeout=10):
+    return VolumeGroup('vg', 'sudo', conf_file, suppress_fd_warnings, timeout)
+
+
+def test_an_inventory_is_one_command(lvm):
+    lvm.write(f"echo '{REPORT}'")
+    assert volume_group().inventory().vg_name == 'vg'
+    assert len(lvm.calls.read_text().splitlines()) == 1
+
+
+def test_warnings_beside_the_report_do_no_harm(lvm):
+    lvm.write(f"echo 'WARNING: a PV is old' >&2; echo '{REPORT}'")
+    assert volume_group().inventory().lvs == ()
+
+
+def test_a_failure_tells_the_command_its_status_and_its_words(lvm):
+    lvm.write("echo 'Volume group \"vg\" not found' >&2; exit 5")
+    with pytest.raises(errors.VolumeGroupError,
+                       match=r'`lvm fullreport.*` failed with exit code 5: '
+                             'Volume group "vg" not found'):
+        volume_group().inventory()
+
+
+def test_a_crash_of_lvm_is_tried_again(lvm):
+    lvm.write(f'[ $(wc -l < {lvm.calls}) -lt 3 ] && exit 139\n'
+              f"echo '{REPORT}'")
+    assert volume_group().inventory().vg_name == 'vg'
+
+
+def test_a_crash_every_time_is_an_error(lvm):
+    lvm.write('exit 139')
+    with pytest.raises(errors.VolumeGroupError, match='exit code 139'):
+        volume_group().rename('a', 'b')
+    assert len(lvm.calls.read_text().splitlines()) == 3
+
+
+def test_no_other_failure_is_tried_again(lvm):
+    lvm.write('exit 5')
+    with pytest.raises(errors.VolumeGroupError):
+        volume_group().rename('a', 'b')
+    assert lvm.calls.read_text() == 'lvrename vg a b\n'
+
+
+def test_a_command_that_hangs_is_stopped(lvm):
+    lvm.write('exec sleep 60')
+    started = time.monotonic()
+    with pytest.raises(errors.VolumeGroupError, match=r'Time out.*1 seconds'):
+        volume_group(timeout=1).inventory()
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize('printed', [
+    '', 'garbage', '{"report": [', '[]', '{}', 'null', '{"report": []}',
+    '{"report": [{"vg": []}]}', '{"report": [{"vg": [{}], "lv": []}]}',
+    REPORT.replace('"lv": []', '"lv": [{"lv_name": "a"}]'),
+    REPORT.replace('"lv": []', '"lv": 7'),
+    'WARNING: on the wrong stream\n' + REPORT, '\\xff\\xfe'])
+def test_a_report_that_is_none_is_an_error(lvm, printed):
+    lvm.write(f"printf '%b' '{printed}'")
+    with pytest.raises(errors.VolumeGroupError, match='cannot be read'):
+        volume_group().inventory()
+
+
+def test_tags_are_added_and_removed_in_one_command(lvm):
+    lvm.write('')
+    volume_group().change_tags('data1', add=['a', 'b'], remove=['c'])
+    assert lvm.calls.read_text() == (
+        'lvchange --addtag a --addtag b --deltag c vg/data1\n')
+
+
+@pytest.mark.parametrize('name', ['', '-f', 'a/b', 'a b', '@t', 'x' * 128])
+def test_no_lv_gets_a_name_that_is_none(lvm, name):
+    lvm.write('')
+    with pytest.raises(errors.VolumeGroupError, match='cannot be named'):
+        volume_group().rename('data1', name)
+    assert not lvm.calls.exists()
+
+
+@pytest.mark.parametrize('conf_file_is_there', [True, False])
+def test_reads_and_writes_have_the_same_environment(
+        lvm, tmp_path, monkeypatch, conf_file_is_there):
+    monkeypatch.setenv('LC_ALL', 'de_DE.UTF-8')
+    monkeypatch.setenv('LVM_SYSTEM_DIR', '/nowhere')
+    conf_file = tmp_path / 'lvm.conf'
+    if conf_file_is_there:
+        conf_file.touch()
+    seen = tmp_path / 'seen'
+    lvm.write('echo "$LC_ALL $LVM_SYSTEM_DIR $LVM_SUPPRESS_FD_WARNINGS"'
+              f" >> {seen}; echo '{REPORT}'")
+    vg = volume_group(str(conf_file), suppress_fd_warnings=True)
+    vg.inventory()
+    vg.rename('a', 'b')
+    vg.change_tags('b', add=['t'])
+    system_dir = str(tmp_path) if conf_file_is_there else '/nowhere'
+    assert seen.read_text() == f'C {system_dir} 1\n' * 3
