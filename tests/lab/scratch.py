@@ -133,6 +133,11 @@ class ScratchVolumeGroup:
                  if row['lv_name'] == lv_name)
         return set(filter(None, tags.split(',')))
 
+    def changes(self) -> int:
+        """How often the group's metadata has been written."""
+        return int(self.lvm('vgs', '--noheadings', '--options', 'vg_seqno',
+                            self.name))
+
     def metadata(self) -> str:
         """The group's metadata, as vgcfgbackup writes it."""
         path = self.lvm_conf.with_name('backup.vg')

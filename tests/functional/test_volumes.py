@@ -1,0 +1,351 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Listing, managing and unmanaging volumes on real LVM."""
+
+import datetime
+
+from cinder import context
+from cinder import exception
+from cinder import objects
+import pytest
+
+from cinder_lvm_manage import listing
+from tests.lab import zoo
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def list_volumes(driver, cinder_volumes=(), marker=None, limit=None,
+                 offset=None, sort_keys=('reference',), sort_dirs=('asc',)):
+    return driver.get_manageable_volumes(cinder_volumes, marker, limit,
+                                         offset, sort_keys, sort_dirs)
+
+
+def by_name(entries):
+    return {entry['reference']['source-name']: entry for entry in entries}
+
+
+def test_a_listing_is_one_command_for_the_whole_zoo(zoo_group, driver,
+                                                    commands):
+    entries = list_volumes(driver)
+    assert len(entries) > 30
+    assert len(commands) == 1
+
+
+def test_a_listing_shows_each_visible_lv_that_is_no_snapshot(zoo_group,
+                                                             driver):
+    visible = {row['lv_name'] for row in zoo_group.report('lv_name')
+               if not row['lv_name'].startswith('[')}
+    snapshots = {
+        'thick-snapshot', 'thick-snapshot-1', 'thick-snapshot-2',
+        'thin-snapshot', 'thin-snapshot-of-snapshot',
+        'thin-on-external-origin', zoo.SNAPSHOT, zoo.CLONE_IN_THE_MAKING}
+    assert by_name(list_volumes(driver)).keys() == visible - snapshots
+
+
+@pytest.mark.parametrize(('lvm_type', 'safe'), [
+    ('default', {
+        'size-4m', 'size-1g', 'size-1g-4m', 'size-1.5g', 'size-100g-4m',
+        'two-segments', 'striped', 'tagged', 'skip-activation', 'x' * 100,
+        'Odd+name_1.2', 'origin', 'origin-of-two', 'cloned', 'mirror',
+        'raid1', 'raid5', 'raid10', 'cached', 'writecached'}),
+    ('thin', {'thin', zoo.VOLUME, zoo.CLONE})])
+def test_what_is_listed_as_safe_can_be_managed_and_nothing_else(
+        zoo_group, load, volume, lvm_type, safe):
+    driver = load(lvm_type=lvm_type)
+    listed = {name for name, entry in by_name(list_volumes(driver)).items()
+              if entry['safe_to_manage']}
+    assert listed == safe
+    for name in zoo_group.names().keys() - safe:
+        before = zoo_group.changes()
+        with pytest.raises((
+                exception.ManageExistingInvalidReference,
+                exception.ManageExistingVolumeTypeMismatch)) as refused:
+            driver.manage_existing(volume(), {'source-name': name})
+        assert f'LV {name} ' in str(refused.value)
+        assert zoo_group.changes() == before
+    for name in safe:
+        driver.manage_existing(volume(), {'source-name': name})
+    assert not zoo_group.names().keys() & safe
+
+
+@pytest.mark.parametrize(('name', 'gib'), [
+    ('size-4m', 1), ('size-1g', 1), ('size-1g-4m', 2), ('size-1.5g', 2),
+    ('size-100g-4m', 101)])
+def test_a_size_is_the_ceiling_of_the_exact_bytes(zoo_group, driver, volume,
+                                                  commands, name, gib):
+    size = driver.manage_existing_get_size(volume(), {'source-name': name})
+    assert size == gib
+    assert by_name(list_volumes(driver))[name]['size'] == gib
+    assert len(commands) == 2
+
+
+@pytest.mark.parametrize('by', ['source-name', 'source-id'])
+def test_a_managed_lv_has_the_volumes_name_and_a_journal(group, driver, volume,
+                                                         commands, by):
+    group.create('data1', '4m')
+    group.lvm('lvchange', '--addtag', 'mine', f'{group.name}/data1')
+    uuid = group.names()['data1']
+    managed = volume()
+    driver.manage_existing(
+        managed, {by: 'data1' if by == 'source-name' else uuid})
+    assert len(commands) <= 4
+    assert group.names() == {managed.name: uuid}
+    assert group.tags(managed.name) == {
+        'mine', f'cinder_lvm_manage:id={managed.id}',
+        'cinder_lvm_manage:name=data1'}
+
+
+@pytest.mark.parametrize('existing_ref', [
+    None, 'data1', ['data1'], {}, {'source-name': 'data1', 'source-id': 'x'},
+    {'source-name': ''}, {'source-name': 'other/data1'},
+    {'source-name': '--config=x'}, {'source-name': 'data*'},
+    {'source-name': '@tag'}, {'source-name': 'x' * 5000},
+    {'source-name': '/dev/scratch/data1'}, {'source-id': 'data1'},
+    {'source-name': 'nope'},
+    {'source-id': 'AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA'}])
+def test_a_bad_reference_changes_nothing(group, driver, volume, commands,
+                                         existing_ref):
+    group.create('data1', '4m')
+    before = group.changes()
+    for manage in (driver.manage_existing_get_size, driver.manage_existing):
+        with pytest.raises(exception.ManageExistingInvalidReference,
+                           match=r'source-name|source-id'):
+            manage(volume(), existing_ref)
+    assert group.changes() == before
+    assert len(commands) <= 2
+
+
+def test_unmanage_gives_the_lv_back_as_it_was(group, driver, volume, commands):
+    group.create('data1', '4m')
+    group.lvm('lvchange', '--addtag', 'mine', f'{group.name}/data1')
+    before = group.report('lv_name', 'lv_uuid', 'lv_size', 'lv_tags',
+                          'lv_attr')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    commands.clear()
+    driver.unmanage(managed)
+    assert len(commands) == 3
+    assert group.report('lv_name', 'lv_uuid', 'lv_size', 'lv_tags',
+                        'lv_attr') == before
+
+
+def test_unmanage_keeps_the_name_of_a_volume_that_cinder_made(group, driver,
+                                                              volume):
+    made = volume()
+    driver.create_volume(made)
+    driver.unmanage(made)
+    assert group.names().keys() == {made.name}
+    again = volume()
+    made.destroy()
+    driver.manage_existing(again, {'source-name': made.name})
+    assert group.names().keys() == {again.name}
+
+
+def test_unmanage_keeps_cinders_name_where_the_old_one_is_taken(
+        group, driver, volume, caplog):
+    group.create('data1', '4m')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    group.create('data1', '4m')
+    driver.unmanage(managed)
+    assert group.names().keys() == {managed.name, 'data1'}
+    assert group.tags(managed.name) == set()
+    assert 'cannot have its old name data1' in caplog.text
+
+
+def test_unmanage_keeps_cinders_name_where_the_operator_says_so(group, load,
+                                                                volume):
+    driver = load(lvm_manage_restore_name=False)
+    group.create('data1', '4m')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    driver.unmanage(managed)
+    assert group.names().keys() == {managed.name}
+    assert group.tags(managed.name) == set()
+
+
+def test_unmanage_of_a_volume_without_lv_only_warns(group, driver, volume,
+                                                    caplog):
+    driver.unmanage(volume())
+    assert 'nothing to give back' in caplog.text
+
+
+def test_unmanage_again_after_it_was_cut_off_gives_back(group, driver, volume):
+    group.create('data1', '4m')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    group.lvm('lvrename', group.name, managed.name, 'data1')
+    driver.unmanage(managed)
+    assert group.names().keys() == {'data1'}
+    assert group.tags('data1') == set()
+
+
+def assert_already_managed(driver, volume, lv_name, owner,
+                           cinder_volumes=()):
+    entry = by_name(list_volumes(driver, cinder_volumes))[lv_name]
+    assert not entry['safe_to_manage']
+    assert f'is already managed as {owner.id}' in entry['reason_not_safe']
+    assert entry['cinder_id'] == owner.id
+    with pytest.raises(exception.ManageExistingAlreadyManaged,
+                       match=owner.id):
+        driver.manage_existing(volume(), {'source-name': lv_name})
+
+
+@pytest.mark.parametrize('listed', [True, False])
+def test_a_volumes_lv_is_already_managed(group, driver, volume, listed):
+    owner = volume(status='available')
+    driver.create_volume(owner)
+    assert_already_managed(driver, volume, owner.name, owner,
+                           [owner] if listed else [])
+
+
+@pytest.mark.parametrize('listed', [True, False])
+def test_a_migrated_volumes_lv_is_already_managed(group, driver, volume,
+                                                  listed):
+    owner = volume(status='available',
+                   _name_id='44444444-4444-4444-8444-444444444444')
+    driver.create_volume(owner)
+    assert owner.id not in owner.name
+    assert_already_managed(driver, volume, owner.name, owner,
+                           [owner] if listed else [])
+    owner.destroy()
+
+
+def test_the_lv_of_another_backends_volume_is_already_managed(group, driver,
+                                                              volume):
+    owner = volume(host='elsewhere@lvm#LVM')
+    group.create(owner.name, '4m')
+    assert_already_managed(driver, volume, owner.name, owner)
+
+
+def test_a_managed_lv_renamed_by_hand_is_still_managed(group, driver, volume):
+    group.create('data1', '4m')
+    owner = volume()
+    driver.manage_existing(owner, {'source-name': 'data1'})
+    owner.launched_at = NOW
+    owner.save()
+    group.lvm('lvrename', group.name, owner.name, 'data1')
+    assert_already_managed(driver, volume, 'data1', owner)
+
+
+def test_a_volumes_lv_that_cinders_database_has_lost_can_be_managed(
+        group, driver, volume):
+    group.create('data1', '4m')
+    lost = volume()
+    driver.manage_existing(lost, {'source-name': 'data1'})
+    lost.destroy()
+    found = volume()
+    driver.manage_existing(found, {'source-name': lost.name})
+    assert group.names().keys() == {found.name}
+    driver.unmanage(found)
+    assert group.names().keys() == {'data1'}
+
+
+def test_a_refusal_is_logged_with_volume_reference_and_reasons(
+        zoo_group, driver, volume, caplog):
+    refused = volume()
+    with pytest.raises(exception.ManageExistingInvalidReference):
+        driver.manage_existing(refused, {'source-name': 'scratch-pool'})
+    record, = (record for record in caplog.records
+               if record.name == 'cinder_lvm_manage.driver')
+    assert record.levelname == 'WARNING'
+    for words in (refused.id, "{'source-name': 'scratch-pool'}",
+                  'is a thin pool', 'manage the thin volumes in it'):
+        assert words in record.getMessage()
+
+
+def test_pages_by_marker_show_everything_once(zoo_group, driver):
+    everything = list_volumes(driver)
+    shown = []
+    while page := list_volumes(
+            driver, limit=7,
+            marker=shown[-1]['reference'] if shown else None):
+        shown += page
+    assert shown == everything
+
+
+@pytest.mark.parametrize('marker', [
+    '{"source-name": "nope"}', 'nope', {'source-name': 'a/b'}])
+def test_a_bad_marker_is_invalid_input(zoo_group, driver, marker):
+    with pytest.raises(exception.InvalidInput, match='marker'):
+        list_volumes(driver, marker=marker)
+
+
+def test_an_attribute_error_does_not_become_an_empty_list(
+        zoo_group, driver, monkeypatch):
+    monkeypatch.delattr(listing, 'volume_entry')
+    with pytest.raises(exception.VolumeDriverException, match='volume_entry'):
+        list_volumes(driver)
+
+
+def test_a_listing_is_what_cinders_objects_take(zoo_group, driver):
+    entries = list_volumes(driver)
+    listed = objects.ManageableVolumeList.from_primitives(
+        context.get_admin_context(), entries)
+    assert [entry.extra_info['source_id'] for entry in listed] == [
+        entry['extra_info']['source_id'] for entry in entries]
+
+
+def test_an_exported_group_is_listed_with_its_reason(group, driver):
+    zoo.build_small(group)
+    group.lvm('vgexport', group.name)
+    entry, = list_volumes(driver)
+    assert 'exported volume group scratch (vgimport scratch)' in (
+        entry['reason_not_safe'])
+
+
+def test_a_group_that_is_gone_is_an_error(group, driver):
+    group.lvm('vgrename', group.name, 'renamed')
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='Volume group "scratch" not found'):
+        list_volumes(driver)
+
+
+def test_a_volume_that_never_was_available_is_given_back_on_delete(
+        group, driver, volume, caplog):
+    group.create('data1', '4m')
+    uuid = group.names()['data1']
+    failed = volume()
+    driver.manage_existing(failed, {'source-name': 'data1'})
+    driver.delete_volume(failed)
+    assert group.names() == {'data1': uuid}
+    assert group.tags('data1') == set()
+    assert 'is given back and not deleted' in caplog.text
+
+
+def test_a_volume_that_was_available_is_deleted(group, driver, volume):
+    group.create('data1', '4m')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    managed.launched_at = NOW
+    driver.delete_volume(managed)
+    assert group.names() == {}
+
+
+def test_deleting_a_volume_whose_manage_was_refused_touches_no_lv(
+        zoo_group, driver, volume):
+    before = zoo_group.names()
+    refused = volume()
+    with pytest.raises(exception.ManageExistingInvalidReference):
+        driver.manage_existing(refused, {'source-name': 'scratch-pool'})
+    driver.delete_volume(refused)
+    assert zoo_group.names() == before
+
+
+def test_ten_thousand_lvs_are_one_command(group, driver, commands):
+    group.populate(10_000)
+    entries = list_volumes(driver)
+    assert len(entries) == 10_000
+    assert all(entry['safe_to_manage'] for entry in entries)
+    assert len(commands) == 1

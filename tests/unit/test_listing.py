@@ -1,0 +1,131 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import json
+import unittest
+
+import ddt
+
+from cinder_lvm_manage import errors
+from cinder_lvm_manage import listing
+from cinder_lvm_manage.verdict import Claim
+from cinder_lvm_manage.verdict import Verdict
+from tests.unit.reports import inventory
+
+ZOO = inventory('zoo')
+SIZES = ['size-100g-4m', 'size-1g', 'size-1g-4m', 'size-1.5g', 'size-4m']
+
+
+def page(marker=None, limit=None, offset=None, keys=('reference',),
+         dirs=('asc',)):
+    lvs = [ZOO.by_name[name] for name in SIZES]
+    return [lv.name for lv in
+            listing.page(lvs, marker, limit, offset, keys, dirs)]
+
+
+@ddt.ddt
+class PageTest(unittest.TestCase):
+
+    @ddt.data(
+        (('reference',), ('asc',),
+         ['size-1.5g', 'size-100g-4m', 'size-1g', 'size-1g-4m', 'size-4m']),
+        (('reference',), ('desc',),
+         ['size-4m', 'size-1g-4m', 'size-1g', 'size-100g-4m', 'size-1.5g']),
+        (('size',), ('asc',),
+         ['size-1g', 'size-4m', 'size-1.5g', 'size-1g-4m', 'size-100g-4m']),
+        (('size',), ('desc',),
+         ['size-100g-4m', 'size-1.5g', 'size-1g-4m', 'size-1g', 'size-4m']),
+        (('size', 'reference'), ('asc', 'desc'),
+         ['size-4m', 'size-1g', 'size-1g-4m', 'size-1.5g', 'size-100g-4m']))
+    @ddt.unpack
+    def test_the_order_is_by_these_keys_and_stable(self, keys, dirs, names):
+        self.assertEqual(names, page(keys=keys, dirs=dirs))
+
+    @ddt.data((None, None, 0, 5), (2, None, 0, 2), (2, 1, 1, 3),
+              (None, 3, 3, 5), (10, 4, 4, 5), (10, 10, 5, 5), (0, 0, 0, 0))
+    @ddt.unpack
+    def test_offset_and_limit_cut_a_page(self, limit, offset, first, last):
+        self.assertEqual(page()[first:last], page(limit=limit, offset=offset))
+
+    @ddt.data(
+        {'source-name': 'size-100g-4m'},
+        json.dumps({'source-name': 'size-100g-4m'}),
+        {'source-id': ZOO.by_name['size-100g-4m'].uuid},
+        json.dumps({'source-id': ZOO.by_name['size-100g-4m'].uuid}))
+    def test_a_page_starts_after_its_marker(self, marker):
+        self.assertEqual(['size-1g', 'size-1g-4m'], page(marker, limit=2))
+        self.assertEqual(['size-1g-4m', 'size-4m'], page(marker, offset=1))
+
+    def test_pages_by_marker_show_every_lv_once(self):
+        shown, marker = [], None
+        while names := page(marker, limit=2, keys=('size',), dirs=('desc',)):
+            shown += names
+            marker = {'source-name': names[-1]}
+        self.assertEqual(page(keys=('size',), dirs=('desc',)), shown)
+
+    @ddt.data('size-1g', '{', '[]', '7', '"size-1g"', '{}', '[' * 100000,
+              '{"source-name": 7}', {'source-name': 'a/b'},
+              {'source-name': 'x' * 5000}, ['size-1g'], 7)
+    def test_a_marker_that_is_no_reference_is_told_so(self, marker):
+        with self.assertRaisesRegex(errors.InvalidPage, 'marker .* is not a '
+                                                        'reference') as told:
+            page(marker)
+        self.assertLess(len(str(told.exception)), 400)
+
+    @ddt.data('thin', 'nope')
+    def test_a_marker_outside_the_listing_is_told_so(self, name):
+        with self.assertRaisesRegex(errors.InvalidPage,
+                                    f'marker source-name {name} is not in'):
+            page({'source-name': name})
+
+    @ddt.data((('name',), ('asc',)), (('size',), ('up',)), (('size',), ()),
+              ((), ('asc',)))
+    @ddt.unpack
+    def test_an_order_that_is_none_is_told_so(self, keys, dirs):
+        with self.assertRaisesRegex(errors.InvalidPage, 'cannot sort by'):
+            page(keys=keys, dirs=dirs)
+
+
+class EntryTest(unittest.TestCase):
+
+    def entry(self, name, make=listing.volume_entry, **claim):
+        return make(ZOO.by_name[name], Claim(**claim), Verdict(()))
+
+    def test_extra_info_is_a_dict_of_strings(self):
+        for name in ('tagged', 'thin', 'cached', 'scratch-pool'):
+            for value in self.entry(name)['extra_info'].values():
+                self.assertIsInstance(value, str)
+
+    def test_a_reference_can_be_given_back(self):
+        self.assertEqual({'source-name': 'thin'},
+                         self.entry('thin')['reference'])
+
+    def test_exact_bytes_stand_beside_the_gib(self):
+        entry = self.entry('size-1g-4m')
+        self.assertEqual(2, entry['size'])
+        self.assertEqual('1077936128', entry['extra_info']['size_bytes'])
+
+    def test_a_pool_and_an_origin_are_told_where_there_are_any(self):
+        info = self.entry('thin-snapshot')['extra_info']
+        self.assertEqual(('scratch-pool', 'thin'),
+                         (info['pool'], info['origin']))
+        self.assertFalse({'pool', 'origin'}
+                         & self.entry('size-1g')['extra_info'].keys())
+
+    def test_a_snapshot_tells_its_origin_and_whose_that_is(self):
+        entry = self.entry('thick-snapshot', listing.snapshot_entry,
+                           origin_owner='some-id')
+        self.assertEqual({'source-name': 'origin'},
+                         entry['source_reference'])
+        self.assertEqual(('thick', 'some-id'),
+                         (entry['extra_info']['kind'],
+                          entry['extra_info']['origin_volume_id']))
