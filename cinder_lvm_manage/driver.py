@@ -296,9 +296,7 @@ def _cinders_errors(what: str, existing_ref: object = None) -> Iterator[None]:
     try:
         yield
     except (errors.InvalidReference, errors.NotManageable) as exc:
-        LOG.warning('Existing LV %(ref)s is not managed as %(what)s: %(why)s',
-                    {'ref': abridged(existing_ref), 'what': what, 'why': exc})
-        raise _refusal(existing_ref, exc) from exc
+        refusal = exc
     except errors.InvalidPage as exc:
         raise exception.InvalidInput(reason=str(exc)) from exc
     except errors.LVMManageError as exc:
@@ -307,6 +305,12 @@ def _cinders_errors(what: str, existing_ref: object = None) -> Iterator[None]:
         # Cinder takes it for a driver without listing and answers with an
         # empty list (cinder/volume/manager.py, get_manageable_volumes).
         raise exception.VolumeDriverException(message=repr(exc)) from exc
+    else:
+        return
+    # Out of the except clause, where oslo.log would say the reasons twice.
+    LOG.warning('Existing LV %(ref)s is not managed as %(what)s: %(why)s',
+                {'ref': abridged(existing_ref), 'what': what, 'why': refusal})
+    raise _refusal(existing_ref, refusal) from refusal
 
 
 def _refusal(existing_ref: object,

@@ -10,15 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""CinderDeployment: a Cinder of its own on a scratch volume group, and
-VolumeApi, its HTTP client.
+"""A Cinder of one's own on a scratch volume group, and its HTTP client.
 
-The Cinder is a process of its own, reached by HTTP alone, as an operator
-reaches one.
+It is a process of its own, and is to be reached by HTTP alone, as operators
+reach theirs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 import configparser
 import contextlib
@@ -26,8 +26,10 @@ import os
 import pathlib
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import types
@@ -42,8 +44,9 @@ _SECONDS_TO_START = 120
 _SECONDS_TO_STOP = 30
 _SECONDS_TO_ANSWER = 120
 _CHECKOUT = pathlib.Path(__file__).parents[2]
-# Where Cinder's wheel puts its files.
-_ETC = pathlib.Path(sys.prefix, 'etc', 'cinder')
+# Where pip puts what Cinder's wheel brings for /etc and /usr/bin.
+_ETC = pathlib.Path(sysconfig.get_path('data'), 'etc', 'cinder')
+_SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 # Cinder's routes know projects by hexadecimal digits alone.
 _PROJECT = 'ab' * 16
 
@@ -51,10 +54,10 @@ _PROJECT = 'ab' * 16
 class CinderDeployment:
     """A context manager: within it, Cinder is up with one LVM backend.
 
-    :ivar host: the backend as Cinder's requests name it, host@backend#pool
-    :ivar url: of the volume API, for VolumeApi and other clients
+    :ivar host: the backend as requests name it, host@backend#pool
+    :ivar url: of the volume API, with the project
     :ivar api: a client of it
-    :ivar log_path: what all of its services log, at level debug
+    :ivar log_path: where all of its services log, debug messages too
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class CinderDeployment:
             folder = pathlib.Path(
                 cleanup.enter_context(tempfile.TemporaryDirectory()))
             self.log_path = folder / 'cinder.log'
+            self._database = folder / 'cinder.sqlite'
             process = self._start(self._write_conf(folder))
             cleanup.callback(_stop, process)
             self.url = self._wait_until_listening(process)
@@ -96,9 +100,21 @@ class CinderDeployment:
         """All that was logged so far."""
         return self.log_path.read_text()
 
+    def recorded_status(self, volume_id: str) -> str:
+        """A volume's status in the database.
+
+        The API shows others for those of a manage: error for error_managing
+        (cinder/api/v3/views/volumes.py).
+        """
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            status, = database.execute(
+                'SELECT status FROM volumes WHERE id = ?',
+                (volume_id,)).fetchone()
+        return str(status)
+
     def _write_conf(self, folder: pathlib.Path) -> pathlib.Path:
         path = folder / 'cinder.conf'
-        helper = {'helper_command': f'{sys.prefix}/bin/privsep-helper '
+        helper = {'helper_command': f'{_SCRIPTS}/privsep-helper '
                                     f'--config-file {path}'}
         conf = configparser.ConfigParser(interpolation=None)
         conf.read_dict({
@@ -106,7 +122,7 @@ class CinderDeployment:
                 'host': 'lab',
                 'debug': 'true',
                 'state_path': folder,
-                'transport_url': os.environ.get('LABT','fake://'),
+                'transport_url': 'fake://',
                 'auth_strategy': 'noauth',
                 'api_paste_config': _ETC / 'api-paste.ini',
                 'resource_query_filters_file': _ETC / 'resource_filters.json',
@@ -114,10 +130,14 @@ class CinderDeployment:
                 'osapi_volume_listen_port': '0',
                 'enabled_backends': self._backend,
                 'scheduler_driver_init_wait_time': '1',
+                # A volume that was refused keeps its share of the quota for
+                # ever, even deleted: Cinder gives back none for it.
+                'quota_volumes': '-1',
+                'quota_gigabytes': '-1',
                 **self._default_options,
             },
             'database': {
-                'connection': f'sqlite:///{folder}/cinder.sqlite',
+                'connection': f'sqlite:///{self._database}',
                 'sqlite_synchronous': 'false',
             },
             'oslo_concurrency': {'lock_path': folder / 'lock'},
@@ -225,3 +245,30 @@ class VolumeApi:
 
     def delete(self, volume_id: str) -> Reply:
         return self.request('DELETE', f'volumes/{volume_id}')
+
+    def wait(self, volume_id: str, *statuses: str,
+             kind: str = 'volume') -> dict[str, Any]:
+        """The volume, or snapshot, once its status is one of these.
+
+        :raises RuntimeError: it came to another error, or to none of them
+        """
+        for reply in self._poll(volume_id, kind):
+            found: dict[str, Any] = reply.body[kind]
+            if found['status'] in statuses:
+                return found
+            if found['status'].startswith('error'):
+                break
+        raise RuntimeError(f'{kind} {volume_id} is not {statuses}: {reply}')
+
+    def wait_until_gone(self, volume_id: str, kind: str = 'volume') -> None:
+        """Return once Cinder knows no such volume, or snapshot."""
+        for reply in self._poll(volume_id, kind):
+            if reply.status == 404:
+                return
+        raise RuntimeError(f'{kind} {volume_id} is still there: {reply}')
+
+    def _poll(self, volume_id: str, kind: str) -> Iterator[Reply]:
+        deadline = time.monotonic() + _SECONDS_TO_ANSWER
+        while time.monotonic() < deadline:
+            yield self.request('GET', f'{kind}s/{volume_id}')
+            time.sleep(0.1)

@@ -242,3 +242,22 @@ def build_partial(vg: ScratchVolumeGroup) -> None:
 def make_read_only(vg: ScratchVolumeGroup) -> None:
     """Take WRITE from the group's flags; no LVM command does."""
     vg.edit(r'(RESIZEABLE", "READ)", "WRITE', r'\1')
+
+
+def origin_with_snapshot(origin: str, snapshot: str) -> str:
+    """The metadata of a thick origin of 1 GiB with one snapshot."""
+    zoo = _Zoo('')
+    zoo.linear(origin, GIB)
+    zoo.snapshot(0, snapshot, origin, GIB)
+    return logical_volumes(zoo.texts)
+
+
+def thin_volumes_with_snapshots(vg_name: str, count: int) -> str:
+    """The metadata of a thin pool, `count` volumes and a snapshot of each."""
+    zoo = _Zoo(vg_name)
+    zoo.thin_pool(f'{vg_name}-pool')
+    for number in range(count):
+        zoo.thin(f'thin-{number:05}', 2 * number + 1)
+        zoo.thin(f'snap-{number:05}', 2 * number + 2,
+                 origin=f'thin-{number:05}')
+    return logical_volumes(zoo.texts)

@@ -1,0 +1,161 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What Cinder's own LVM driver does wrong when it manages existing LVs.
+
+Every test here passes on this project's driver and has to fail on Cinder's
+(a strict xfail): one that passes there is no weakness any more.
+"""
+
+from cinder import exception
+import pytest
+
+from tests.functional.conftest import IN_TREE
+from tests.functional.conftest import OURS
+from tests.functional.test_volumes import by_name
+from tests.functional.test_volumes import list_volumes
+from tests.lab import zoo
+
+
+@pytest.fixture(params=[
+    OURS, pytest.param(IN_TREE, marks=pytest.mark.xfail(strict=True))])
+def driver(request, load):
+    return load(request.param)
+
+
+@pytest.fixture(params=[
+    OURS, pytest.param(IN_TREE, marks=pytest.mark.xfail(strict=True))])
+def thin_driver(request, load):
+    return load(request.param, lvm_type='thin')
+
+
+def list_snapshots(driver):
+    return driver.get_manageable_snapshots([], None, 1000, None,
+                                           ['reference'], ['asc'])
+
+
+def test_w1_a_listing_is_a_constant_number_of_commands(zoo_group, driver,
+                                                       commands):
+    list_volumes(driver, limit=1000)
+    assert len(commands) == 1
+
+
+def test_w2_a_thin_snapshot_is_no_volume(zoo_group, thin_driver):
+    listed = by_name(list_volumes(thin_driver, limit=1000))
+    assert not {'thin-snapshot', zoo.SNAPSHOT} & listed.keys()
+
+
+def test_w2_a_thin_snapshot_is_listed_as_snapshot(zoo_group, thin_driver):
+    listed = by_name(list_snapshots(thin_driver))
+    assert {'thin-snapshot', zoo.SNAPSHOT} <= listed.keys()
+
+
+@pytest.mark.parametrize('name', ['empty-pool', 'vdo-pool', 'cache-pool',
+                                  'merging-origin', 'read-only', 'locked'])
+def test_w3_an_unsafe_lv_is_not_listed_as_safe(zoo_group, driver, name):
+    listed = by_name(list_volumes(driver, limit=1000))
+    assert not listed[name]['safe_to_manage']
+
+
+def test_w4_a_migrated_volumes_lv_is_not_managed_again(group, driver, volume):
+    owner = volume(status='available',
+                   _name_id='55555555-5555-4555-8555-555555555555')
+    group.create(owner.name, '1g')
+    entry, = list_volumes(driver, [owner], limit=1000)
+    owner.destroy()
+    assert entry['cinder_id'] == owner.id
+    assert not entry['safe_to_manage']
+
+
+def test_w5_the_backends_own_pool_is_not_managed(zoo_group, driver, volume):
+    with pytest.raises(exception.ManageExistingInvalidReference):
+        driver.manage_existing(volume(), {'source-name': 'scratch-pool'})
+
+
+@pytest.mark.parametrize('name', ['origin', 'thick-snapshot'])
+def test_w6_only_a_snapshot_of_the_volume_is_managed_as_its_snapshot(
+        zoo_group, driver, volume, snapshot, name):
+    parent = volume()
+    zoo_group.create(parent.name, '1g')
+    with pytest.raises(exception.ManageExistingInvalidReference):
+        driver.manage_existing_snapshot(snapshot(parent),
+                                        {'source-name': name})
+
+
+@pytest.mark.parametrize(('name', 'gib'), [('size-1g-4m', 2),
+                                           ('size-4m', 1),
+                                           ('size-100g-4m', 101)])
+def test_w7_a_size_is_the_ceiling_of_the_bytes(zoo_group, driver, volume,
+                                               name, gib):
+    assert driver.manage_existing_get_size(
+        volume(), {'source-name': name}) == gib
+
+
+def test_w9_extra_info_tells_what_the_lv_is(zoo_group, driver):
+    info = by_name(list_volumes(driver, limit=1000))['tagged']['extra_info']
+    assert info['size_bytes'] == '4194304'
+    assert set(info['tags'].split(',')) == {'backup', 'owner=db/primary'}
+
+
+def test_w10_an_lv_is_found_by_its_uuid(group, driver, volume):
+    group.create('data1', '1g')
+    assert driver.manage_existing_get_size(
+        volume(), {'source-id': group.names()['data1']}) == 1
+
+
+@pytest.mark.parametrize('existing_ref', [None, 'the source-name is data1'])
+def test_w10_a_reference_that_is_no_dict_is_told_so(group, driver, volume,
+                                                    existing_ref):
+    with pytest.raises(exception.ManageExistingInvalidReference):
+        driver.manage_existing_get_size(volume(), existing_ref)
+
+
+def test_w12_all_reasons_are_told(group, driver, volume):
+    owner = volume(status='available')
+    group.create(owner.name, '1g')
+    group.lvm('lvchange', '--permission', 'r', f'{group.name}/{owner.name}')
+    entry, = list_volumes(driver, [owner], limit=1000)
+    assert 'already managed' in entry['reason_not_safe']
+    assert 'read-only' in entry['reason_not_safe']
+
+
+def test_w13_the_old_name_comes_back(group, driver, volume):
+    group.create('data1', '1g')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    driver.unmanage(managed)
+    assert group.names().keys() == {'data1'}
+
+
+def test_w16_a_crash_of_lvrename_is_tried_again(group, driver, volume,
+                                                tmp_path, monkeypatch):
+    group.create('data1', '1g')
+    crashed = tmp_path / 'crashed'
+    lvrename = tmp_path / 'lvrename'
+    lvrename.write_text(f'#!/bin/sh\n[ -e {crashed} ] || '
+                        f'{{ touch {crashed}; exit 139; }}\n'
+                        'exec /sbin/lvrename "$@"\n')
+    lvrename.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    assert group.names().keys() == {managed.name}
+
+
+def test_a_failed_manage_does_not_cost_the_data_on_delete(group, driver,
+                                                          volume):
+    group.create('data1', '1g')
+    failed = volume()
+    driver.manage_existing(failed, {'source-name': 'data1'})
+    failed.status = 'error_managing_deleting'
+    driver.delete_volume(failed)
+    assert group.names().keys() == {'data1'}

@@ -1,0 +1,137 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What is left when an adoption or an unmanage does not come to its end."""
+
+from cinder import exception
+from oslo_concurrency import processutils
+import pytest
+
+
+class Interrupted(Exception):
+    """Stands for cinder-volume being killed: nothing of ours handles it."""
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """A function that makes an LVM command fail, before or after its work."""
+    execute = processutils.execute
+
+    def interrupt_at(count, when, error):
+        """The command of that number of its process raises the error."""
+        left = [count]
+
+        def interrupted(*command, **options):
+            left[0] -= 1
+            if left[0] == 0 and when == 'before':
+                raise error
+            result = execute(*command, **options)
+            if left[0] == 0:
+                raise error
+            return result
+        monkeypatch.setattr(processutils, 'execute', interrupted)
+
+    return interrupt_at
+
+
+FAILED = processutils.ProcessExecutionError(exit_code=5, stderr='no luck')
+
+
+@pytest.mark.parametrize('when', ['before', 'after'])
+@pytest.mark.parametrize('count', [1, 2, 3, 4])
+def test_a_failed_command_of_a_manage_is_undone(group, driver, volume,
+                                                interrupt, count, when):
+    group.create('data1', '4m')
+    before = group.report('lv_name', 'lv_uuid', 'lv_tags')
+    managed = volume()
+    interrupt(count, when, FAILED)
+    with pytest.raises(exception.VolumeBackendAPIException, match='no luck'):
+        driver.manage_existing(managed, {'source-name': 'data1'})
+    assert group.report('lv_name', 'lv_uuid', 'lv_tags') == before
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    assert group.names().keys() == {managed.name}
+
+
+@pytest.mark.parametrize('when', ['before', 'after'])
+@pytest.mark.parametrize('count', [1, 2, 3, 4])
+def test_after_a_crash_the_volume_is_deleted_and_the_lv_managed_again(
+        group, driver, volume, interrupt, monkeypatch, count, when):
+    group.create('data1', '4m')
+    uuid = group.names()['data1']
+    crashed = volume()
+    interrupt(count, when, Interrupted())
+    with pytest.raises(Interrupted):
+        driver.manage_existing(crashed, {'source-name': 'data1'})
+    monkeypatch.undo()
+
+    driver.delete_volume(crashed)
+    crashed.destroy()
+    assert group.names() == {'data1': uuid}
+    assert group.tags('data1') == set()
+    again = volume()
+    driver.manage_existing(again, {'source-name': 'data1'})
+    assert group.names() == {again.name: uuid}
+
+
+@pytest.mark.parametrize('when', ['before', 'after'])
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_an_unmanage_that_was_interrupted_can_be_done_again(
+        group, driver, volume, interrupt, monkeypatch, count, when):
+    group.create('data1', '4m')
+    uuid = group.names()['data1']
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    interrupt(count, when, Interrupted())
+    with pytest.raises(Interrupted):
+        driver.unmanage(managed)
+    monkeypatch.undo()
+    driver.unmanage(managed)
+    assert group.names() == {'data1': uuid}
+    assert group.tags('data1') == set()
+
+
+@pytest.mark.parametrize('replaced_before', ['lvchange', 'lvrename'])
+def test_an_lv_that_took_the_place_of_the_judged_one_is_given_back(
+        group, driver, volume, monkeypatch, replaced_before):
+    group.create('data1', '4m')
+    execute = processutils.execute
+
+    def replaced(*command, **options):
+        if replaced_before in command and 'old' not in group.names():
+            group.lvm('lvrename', group.name, 'data1', 'old')
+            group.create('data1', '8m')
+        return execute(*command, **options)
+
+    monkeypatch.setattr(processutils, 'execute', replaced)
+    managed = volume()
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='removed, renamed or replaced'):
+        driver.manage_existing(managed, {'source-name': 'data1'})
+    assert group.names().keys() == {'data1', 'old'}
+    assert group.tags('data1') == group.tags('old') == set()
+
+
+def test_an_lv_that_is_removed_meanwhile_is_told(group, driver, volume,
+                                                 monkeypatch):
+    group.create('data1', '4m')
+    execute = processutils.execute
+
+    def removed(*command, **options):
+        if 'lvchange' in command and group.names():
+            group.lvm('lvremove', '--yes', f'{group.name}/data1')
+        return execute(*command, **options)
+
+    monkeypatch.setattr(processutils, 'execute', removed)
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='Failed to find logical volume'):
+        driver.manage_existing(volume(), {'source-name': 'data1'})
+    assert group.names() == {}

@@ -1,0 +1,185 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Listing, managing and unmanaging snapshots on real LVM."""
+
+from cinder import context
+from cinder import exception
+from cinder import objects
+import pytest
+
+from tests.functional.test_volumes import by_name
+from tests.functional.test_volumes import NOW
+from tests.lab import zoo
+
+
+def list_snapshots(driver, cinder_snapshots=(), marker=None, limit=None):
+    return driver.get_manageable_snapshots(
+        cinder_snapshots, marker, limit, None, ['reference'], ['asc'])
+
+
+@pytest.fixture
+def adopted(zoo_group, load, volume):
+    """A function that manages an LV of the zoo as a volume."""
+    def adopt(name, lvm_type='default'):
+        driver = load(lvm_type=lvm_type)
+        managed = volume(status='available')
+        driver.manage_existing(managed, {'source-name': name})
+        managed.launched_at = NOW
+        managed.save()
+        return driver, managed
+    return adopt
+
+
+def test_a_listing_is_one_command_for_all_snapshots(zoo_group, driver,
+                                                    commands):
+    assert by_name(list_snapshots(driver)).keys() == {
+        'thick-snapshot', 'thick-snapshot-1', 'thick-snapshot-2',
+        'thin-snapshot', 'thin-snapshot-of-snapshot',
+        'thin-on-external-origin', zoo.SNAPSHOT, zoo.CLONE_IN_THE_MAKING}
+    assert len(commands) == 1
+
+
+def test_a_listing_is_what_cinders_objects_take(zoo_group, driver):
+    entries = list_snapshots(driver)
+    listed = objects.ManageableSnapshotList.from_primitives(
+        context.get_admin_context(), entries)
+    assert [entry.source_reference for entry in listed] == [
+        entry['source_reference'] for entry in entries]
+
+
+@pytest.mark.parametrize(('lvm_type', 'origin', 'name', 'kind'), [
+    ('default', 'origin', 'thick-snapshot', 'thick'),
+    ('default', 'origin-of-two', 'thick-snapshot-2', 'thick'),
+    ('thin', 'thin', 'thin-snapshot', 'thin')])
+@pytest.mark.parametrize('by', ['source-name', 'source-id'])
+def test_a_snapshot_goes_in_under_its_volume_and_comes_out_as_it_was(
+        zoo_group, adopted, snapshot, commands, lvm_type, origin, name, kind,
+        by):
+    before = zoo_group.names()
+    driver, parent = adopted(origin, lvm_type)
+    entry = by_name(list_snapshots(driver))[name]
+    assert entry['safe_to_manage'], entry['reason_not_safe']
+    assert entry['source_reference'] == {'source-name': parent.name}
+    assert entry['extra_info']['kind'] == kind
+    assert entry['extra_info']['origin_volume_id'] == parent.id
+
+    managed = snapshot(parent)
+    reference = {by: name if by == 'source-name' else before[name]}
+    assert (driver.manage_existing_snapshot_get_size(managed, reference)
+            == entry['size'])
+    commands.clear()
+    managed.update(driver.manage_existing_snapshot(managed, reference))
+    managed.save()
+    assert len(commands) <= 4
+    assert zoo_group.names()[f'_{managed.name}'] == before[name]
+
+    entry = by_name(list_snapshots(driver, [managed]))[f'_{managed.name}']
+    assert entry['cinder_id'] == managed.id
+    assert entry == by_name(list_snapshots(driver))[f'_{managed.name}']
+    with pytest.raises(exception.ManageExistingAlreadyManaged,
+                       match=managed.id):
+        driver.manage_existing_snapshot(
+            snapshot(parent), {'source-name': f'_{managed.name}'})
+
+    driver.unmanage_snapshot(managed)
+    driver.unmanage(parent)
+    assert zoo_group.names() == before
+
+
+def test_a_thick_snapshots_size_is_its_origins(zoo_group, adopted, snapshot):
+    driver, parent = adopted('origin-of-two')
+    assert driver.manage_existing_snapshot_get_size(
+        snapshot(parent), {'source-name': 'thick-snapshot-1'}) == 2
+
+
+@pytest.mark.parametrize(('name', 'why'), [
+    ('thick-snapshot-1', 'is a snapshot of LV origin-of-two, which is no'),
+    ('size-1g', 'is not a snapshot'),
+    ('merging-snapshot', 'is being merged into its origin'),
+    ('scratch-pool', 'is a thin pool'),
+    (zoo.CLONE_IN_THE_MAKING, "is Cinder's temporary snapshot")])
+def test_any_other_lv_is_refused_and_nothing_changes(
+        zoo_group, adopted, snapshot, name, why):
+    driver, parent = adopted('origin')
+    before = zoo_group.changes()
+    for manage in (driver.manage_existing_snapshot_get_size,
+                   driver.manage_existing_snapshot):
+        with pytest.raises(exception.ManageExistingInvalidReference,
+                           match=why):
+            manage(snapshot(parent), {'source-name': name})
+    assert zoo_group.changes() == before
+
+
+def test_a_snapshot_of_another_volume_is_refused(zoo_group, adopted,
+                                                 snapshot):
+    _, other = adopted('origin-of-two')
+    driver, parent = adopted('origin')
+    with pytest.raises(exception.ManageExistingInvalidReference,
+                       match=f'is a snapshot of volume {other.id}, not of '
+                             f'volume {parent.id}'):
+        driver.manage_existing_snapshot(snapshot(parent),
+                                        {'source-name': 'thick-snapshot-1'})
+
+
+def test_a_snapshot_of_a_migrated_volume_is_managed(group, driver, volume,
+                                                    snapshot):
+    parent = volume(status='available', launched_at=NOW,
+                    _name_id='66666666-6666-4666-8666-666666666666')
+    group.restore(zoo.origin_with_snapshot(parent.name, 'snap1'))
+    managed = snapshot(parent)
+    driver.manage_existing_snapshot(managed, {'source-name': 'snap1'})
+    assert f'_{managed.name}' in group.names()
+    parent.destroy()
+
+
+@pytest.mark.parametrize('existing_ref', [
+    None, 'thick-snapshot', {}, {'source-name': 'a/b'}])
+def test_a_bad_reference_is_told_what_is_accepted(zoo_group, adopted, snapshot,
+                                                  existing_ref):
+    driver, parent = adopted('origin')
+    with pytest.raises(exception.ManageExistingInvalidReference,
+                       match=r'source-name.*source-id'):
+        driver.manage_existing_snapshot_get_size(snapshot(parent),
+                                                 existing_ref)
+
+
+@pytest.mark.parametrize(('lvm_type', 'origin', 'names'), [
+    ('default', 'origin', ['thick-snapshot']),
+    ('default', 'origin-of-two', ['thick-snapshot-1', 'thick-snapshot-2']),
+    ('thin', 'thin', ['thin-snapshot'])])
+def test_an_origin_of_unmanaged_snapshots_is_not_deleted(
+        zoo_group, adopted, caplog, lvm_type, origin, names):
+    driver, parent = adopted(origin, lvm_type)
+    before = zoo_group.names()
+    with pytest.raises(exception.VolumeIsBusy):
+        driver.delete_volume(parent)
+    assert zoo_group.names() == before
+    assert ', '.join(names) in caplog.text
+
+
+def test_a_snapshot_that_cinder_never_recorded_is_given_back_on_delete(
+        zoo_group, adopted, snapshot):
+    driver, parent = adopted('origin')
+    before = zoo_group.names()
+    failed = snapshot(parent)
+    driver.manage_existing_snapshot(failed, {'source-name': 'thick-snapshot'})
+    driver.delete_snapshot(failed)
+    assert zoo_group.names() == before
+    assert zoo_group.tags('thick-snapshot') == set()
+
+
+def test_ten_thousand_lvs_half_of_them_snapshots_are_one_command(
+        group, driver, commands):
+    group.restore(zoo.thin_volumes_with_snapshots(group.name, 5000))
+    assert len(list_snapshots(driver)) == 5000
+    assert len(commands) == 1
