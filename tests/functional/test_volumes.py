@@ -13,6 +13,7 @@
 """Listing, managing and unmanaging volumes on real LVM."""
 
 import datetime
+from typing import Any
 
 from cinder import context
 from cinder import exception
@@ -267,7 +268,7 @@ def test_a_refusal_is_logged_with_volume_reference_and_reasons(
 
 def test_pages_by_marker_show_everything_once(zoo_group, driver):
     everything = list_volumes(driver)
-    shown = []
+    shown: list[dict[str, Any]] = []
     while page := list_volumes(
             driver, limit=7,
             marker=shown[-1]['reference'] if shown else None):
