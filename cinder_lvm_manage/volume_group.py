@@ -36,7 +36,7 @@ REPORT = (
     '--units', 'b', '--nosuffix', '--binary',
     '--configreport', 'vg', '--options', ','.join(Inventory.VG_FIELDS),
     '--configreport', 'lv',
-    '--options', ','.join(logical_volume.LogicalVolume.FIELDS),
+    '--options', ','.join(logical_volume.FIELDS),
     '--configreport', 'pv', '--options', ',',
     '--configreport', 'pvseg', '--options', ',',
     '--configreport', 'seg', '--options', ',')

@@ -19,11 +19,11 @@ Every test here passes on this project's driver and has to fail on Cinder's
 from cinder import exception
 import pytest
 
-from tests.functional.conftest import IN_TREE
-from tests.functional.conftest import OURS
 from tests.functional.test_volumes import by_name
 from tests.functional.test_volumes import list_volumes
 from tests.lab import zoo
+from tests.lab.in_process import IN_TREE
+from tests.lab.in_process import OURS
 
 
 @pytest.fixture(params=[

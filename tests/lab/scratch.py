@@ -144,22 +144,24 @@ class ScratchVolumeGroup:
         self.lvm('vgcfgbackup', '--file', str(path), self.name)
         return path.read_text()
 
+    def put_back(self, metadata: str) -> None:
+        """Make the group what the text says, with vgcfgrestore."""
+        path = self.lvm_conf.with_name('restore.vg')
+        path.write_text(metadata)
+        self.lvm('vgcfgrestore', '--force', '--file', str(path), self.name)
+
     def restore(self, section: str) -> None:
         """Put a `logical_volumes { ... }` section into an empty group."""
         text = self.metadata()
         end = text.rindex('}')
-        path = self.lvm_conf.with_name('restore.vg')
-        path.write_text(text[:end] + section + text[end:])
-        self.lvm('vgcfgrestore', '--force', '--file', str(path), self.name)
+        self.put_back(text[:end] + section + text[end:])
 
     def edit(self, pattern: str, replacement: str) -> None:
         """Change the group's metadata by a regular expression."""
         text, count = re.subn(pattern, replacement, self.metadata())
         if count == 0:
             raise ValueError(f'nothing in the metadata matches {pattern!r}')
-        path = self.lvm_conf.with_name('restore.vg')
-        path.write_text(text)
-        self.lvm('vgcfgrestore', '--force', '--file', str(path), self.name)
+        self.put_back(text)
 
     def populate(self, count: int) -> None:
         """Fill an empty group with LVs lv-00000, lv-00001 ... of 12 MiB."""

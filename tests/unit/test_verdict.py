@@ -53,7 +53,7 @@ def with_attr(name, place, character, report='device-mapper'):
     attr = recorded.by_name[name].attr
     changed = attr[:place] + character + attr[place + 1:]
     return dataclasses.replace(recorded, lvs=tuple(
-        dataclasses.replace(lv, attr=changed) if lv.name == name else lv
+        lv._replace(attr=changed) if lv.name == name else lv
         for lv in recorded.lvs))
 
 
