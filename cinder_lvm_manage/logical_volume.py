@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import functools
 import re
 import typing
 
@@ -113,5 +114,7 @@ class LogicalVolume(typing.NamedTuple):
         return self.attr[4] in 'IS'
 
 
+# There are few different roles, layouts and sets of tags among many LVs.
+@functools.lru_cache(maxsize=1024)
 def _words(field: str) -> tuple[str, ...]:
     return tuple(field.split(',')) if field else ()

@@ -30,16 +30,16 @@ LOG = logging.getLogger(__name__)
 
 # A report of one volume group is `lvm fullreport`, not lvs: for the same
 # cost it tells of the group too, and it works on an exported one, which lvs
-# passes over. Sections that are not needed are left without fields.
+# passes over. Sections that are not needed are left without rows.
 REPORT = (
     'lvm', 'fullreport', '--all', '--reportformat', 'json',
     '--units', 'b', '--nosuffix', '--binary',
     '--configreport', 'vg', '--options', ','.join(Inventory.VG_FIELDS),
     '--configreport', 'lv',
     '--options', ','.join(logical_volume.FIELDS),
-    '--configreport', 'pv', '--options', ',',
-    '--configreport', 'pvseg', '--options', ',',
-    '--configreport', 'seg', '--options', ',')
+    '--configreport', 'pv', '--options', ',', '--select', 'pv_size=0',
+    '--configreport', 'pvseg', '--options', ',', '--select', 'pvseg_size=0',
+    '--configreport', 'seg', '--options', ',', '--select', 'seg_size=0')
 
 # What lvm exits with when it crashes in its race with udev; Cinder tries
 # again too (bugs 1901783, 1932188).
