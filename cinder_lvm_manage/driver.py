@@ -18,9 +18,8 @@ Cinder's; runs no command and holds no rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from collections.abc import Sequence
-import contextlib
 import functools
 from typing import Any
 
@@ -31,6 +30,7 @@ from cinder import objects
 from cinder import utils
 from cinder.volume import configuration
 from cinder.volume.drivers import lvm
+import decorator
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -57,6 +57,45 @@ _one_at_a_time = coordination.synchronized(
     'cinder-lvm-manage-{self.vg.vg_name}')
 
 
+def _refusal(existing_ref: object,
+             exc: errors.InvalidReference | errors.NotManageable
+             ) -> exception.CinderException:
+    if isinstance(exc, errors.NotManageable):
+        if exc.verdict.kind is verdict.Kind.ALREADY_MANAGED:
+            return exception.ManageExistingAlreadyManaged(volume_ref=str(exc))
+        if exc.verdict.kind is verdict.Kind.TYPE_MISMATCH:
+            return exception.ManageExistingVolumeTypeMismatch(reason=str(exc))
+    return exception.ManageExistingInvalidReference(
+        existing_ref=abridged(existing_ref), reason=str(exc))
+
+
+@decorator.decorator
+def _in_cinders_words(method: Callable[..., Any], *args: Any) -> Any:
+    """Turn this package's errors into Cinder's.
+
+    A refusal is logged, for Cinder itself shows no more than a status.
+    """
+    try:
+        return method(*args)
+    except (errors.InvalidReference, errors.NotManageable) as exc:
+        refusal = exc
+    except errors.InvalidPage as exc:
+        raise exception.InvalidInput(reason=str(exc)) from exc
+    except errors.LVMManageError as exc:
+        raise exception.VolumeBackendAPIException(data=str(exc)) from exc
+    except AttributeError as exc:
+        # Cinder takes it for a driver without listing and answers with an
+        # empty list (cinder/volume/manager.py, get_manageable_volumes).
+        raise exception.VolumeDriverException(message=repr(exc)) from exc
+    # Out of the except clause, where oslo.log would say the reasons twice.
+    _, resource, existing_ref = args
+    LOG.warning('Existing LV %(ref)s is not managed as %(kind)s %(id)s: '
+                '%(why)s',
+                {'ref': abridged(existing_ref), 'id': resource.id,
+                 'kind': resource.obj_name().lower(), 'why': refusal})
+    raise _refusal(existing_ref, refusal) from refusal
+
+
 @interface.volumedriver
 class LVMManageDriver(lvm.LVMVolumeDriver):
     """Cinder's LVM driver, with the LVs that lie on the group already."""
@@ -72,6 +111,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         """Cinder's options for LVM, and opts.manage_opts."""
         return super().get_driver_options() + opts.manage_opts
 
+    @_in_cinders_words
     def manage_existing_get_size(self, volume: objects.Volume,
                                  existing_ref: object) -> int:
         """The size in GiB, rounded up from the LV's bytes.
@@ -80,17 +120,17 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing from it
         """
-        with _cinders_errors(f'volume {volume.id}', existing_ref):
-            return self._manageable_volume(existing_ref).size_gib
+        return self._manageable_volume(existing_ref).size_gib
 
     @_one_at_a_time
+    @_in_cinders_words
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
         """Give the LV the volume's name; raises as the method above."""
-        with _cinders_errors(f'volume {volume.id}', existing_ref):
-            lv = self._manageable_volume(existing_ref)
-            adoption.adopt(self._volume_group, lv, volume.id, volume.name)
+        lv = self._manageable_volume(existing_ref)
+        adoption.adopt(self._volume_group, lv, volume.id, volume.name)
 
+    @_in_cinders_words
     def get_manageable_volumes(self, cinder_volumes: Sequence[objects.Volume],
                                marker: object, limit: int | None,
                                offset: int | None, sort_keys: Sequence[str],
@@ -100,21 +140,21 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
 
         :raises InvalidInput: marker or order is wrong
         """
-        with _cinders_errors('the listing of volumes'):
-            inventory = self._volume_group.inventory()
-            policy = self._policy
-            lvs = listing.page(
-                (lv for lv in inventory.lvs
-                 if lv.visible and not policy.names.is_snapshot(lv)),
-                marker, limit, offset, sort_keys, sort_dirs)
-            claims = records.volume_claims(lvs, policy.names, cinder_volumes)
-            return [listing.volume_entry(
-                        lv, claims[lv.name],
-                        verdict.judge_volume(lv, inventory, claims[lv.name],
-                                             policy))
-                    for lv in lvs]
+        inventory = self._volume_group.inventory()
+        policy = self._policy
+        lvs = listing.page(
+            (lv for lv in inventory.lvs
+             if lv.visible and not policy.names.is_snapshot(lv)),
+            marker, limit, offset, sort_keys, sort_dirs)
+        claims = records.volume_claims(lvs, policy.names, cinder_volumes)
+        return [listing.volume_entry(
+                    lv, claims[lv.name],
+                    verdict.judge_volume(lv, inventory, claims[lv.name],
+                                         policy))
+                for lv in lvs]
 
     @_one_at_a_time
+    @_in_cinders_words
     def unmanage(self, volume: objects.Volume) -> None:
         """Give the LV its old name back; its data stays as it is."""
         self._give_back(f'volume {volume.id}', volume.id, volume.name)
@@ -132,6 +172,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             self._refuse_to_delete_an_origin(volume)
             super().delete_volume(volume)
 
+    @_in_cinders_words
     def manage_existing_snapshot_get_size(self, snapshot: objects.Snapshot,
                                           existing_ref: object) -> int:
         """The size in GiB, rounded up, of what the snapshot's device shows.
@@ -144,10 +185,10 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing_snapshot from it
         """
-        with _cinders_errors(f'snapshot {snapshot.id}', existing_ref):
-            return self._manageable_snapshot(snapshot, existing_ref).size_gib
+        return self._manageable_snapshot(snapshot, existing_ref).size_gib
 
     @_one_at_a_time
+    @_in_cinders_words
     def manage_existing_snapshot(self, snapshot: objects.Snapshot,
                                  existing_ref: object) -> dict[str, str]:
         """Give the LV the snapshot's name; raises as the method above.
@@ -155,12 +196,12 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         :returns: provider_id, by which records.was_managed knows that Cinder
             has saved the snapshot as having this LV
         """
-        with _cinders_errors(f'snapshot {snapshot.id}', existing_ref):
-            lv = self._manageable_snapshot(snapshot, existing_ref)
-            adoption.adopt(self._volume_group, lv, snapshot.id,
-                           self._policy.names.of_snapshot(snapshot.name))
+        lv = self._manageable_snapshot(snapshot, existing_ref)
+        adoption.adopt(self._volume_group, lv, snapshot.id,
+                       self._policy.names.of_snapshot(snapshot.name))
         return {'provider_id': lv.uuid}
 
+    @_in_cinders_words
     def get_manageable_snapshots(self,
                                  cinder_snapshots: Sequence[objects.Snapshot],
                                  marker: object, limit: int | None,
@@ -171,22 +212,22 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
 
         :raises InvalidInput: marker or order is wrong
         """
-        with _cinders_errors('the listing of snapshots'):
-            inventory = self._volume_group.inventory()
-            policy = self._policy
-            lvs = listing.page(
-                (lv for lv in inventory.lvs
-                 if lv.visible and policy.names.is_snapshot(lv)),
-                marker, limit, offset, sort_keys, sort_dirs)
-            claims = records.snapshot_claims(lvs, inventory, policy.names,
-                                             known=cinder_snapshots)
-            return [listing.snapshot_entry(
-                        lv, claims[lv.name],
-                        verdict.judge_snapshot(lv, inventory, claims[lv.name],
-                                               policy))
-                    for lv in lvs]
+        inventory = self._volume_group.inventory()
+        policy = self._policy
+        lvs = listing.page(
+            (lv for lv in inventory.lvs
+             if lv.visible and policy.names.is_snapshot(lv)),
+            marker, limit, offset, sort_keys, sort_dirs)
+        claims = records.snapshot_claims(lvs, inventory, policy.names,
+                                         known=cinder_snapshots)
+        return [listing.snapshot_entry(
+                    lv, claims[lv.name],
+                    verdict.judge_snapshot(lv, inventory, claims[lv.name],
+                                           policy))
+                for lv in lvs]
 
     @_one_at_a_time
+    @_in_cinders_words
     def unmanage_snapshot(self, snapshot: objects.Snapshot) -> None:
         """Give the LV its old name back; its data stays as it is."""
         self._give_back(f'snapshot {snapshot.id}', snapshot.id,
@@ -222,39 +263,38 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         return lv
 
     def _give_back(self, what: str, adopter: str, lv_name: str) -> None:
-        with _cinders_errors(what):
-            inventory = self._volume_group.inventory()
-            # By its journal where an unmanage was cut off after the rename.
-            lv = (inventory.by_name.get(lv_name)
-                  or adoption.adopted_by(inventory, adopter))
-            if lv is None:
-                LOG.warning('There is no LV %(name)s in volume group %(vg)s '
-                            'any more: %(what)s has nothing to give back.',
-                            {'name': lv_name, 'vg': inventory.vg_name,
-                             'what': what})
-                return
-            adoption.give_back(self._volume_group, inventory, lv,
-                               self.configuration.lvm_manage_restore_name)
+        inventory = self._volume_group.inventory()
+        # By its journal where an unmanage was cut off after the rename.
+        lv = (inventory.by_name.get(lv_name)
+              or adoption.adopted_by(inventory, adopter))
+        if lv is None:
+            LOG.warning('There is no LV %(name)s in volume group %(vg)s '
+                        'any more: %(what)s has nothing to give back.',
+                        {'name': lv_name, 'vg': inventory.vg_name,
+                         'what': what})
+            return
+        adoption.give_back(self._volume_group, inventory, lv,
+                           self.configuration.lvm_manage_restore_name)
 
     @_one_at_a_time
+    @_in_cinders_words
     def _undo_adoption(self, what: str, adopter: str) -> bool:
         """Give back what this volume or snapshot adopted; False if nothing."""
-        with _cinders_errors(what):
-            inventory = self._volume_group.inventory()
-            lv = adoption.adopted_by(inventory, adopter)
-            if lv is None:
-                return False
-            adoption.give_back(self._volume_group, inventory, lv,
-                               restore_name=True)
+        inventory = self._volume_group.inventory()
+        lv = adoption.adopted_by(inventory, adopter)
+        if lv is None:
+            return False
+        adoption.give_back(self._volume_group, inventory, lv,
+                           restore_name=True)
         LOG.warning('The managing of %(what)s was never completed: its LV '
                     '(UUID %(uuid)s) is given back and not deleted.',
                     {'what': what, 'uuid': lv.uuid})
         return True
 
+    @_in_cinders_words
     def _refuse_to_delete_an_origin(self, volume: objects.Volume) -> None:
         """Cinder's own snapshots are deleted before; these are others."""
-        with _cinders_errors(f'volume {volume.id}'):
-            inventory = self._volume_group.inventory()
+        inventory = self._volume_group.inventory()
         names = self._policy.names
         snapshots = [lv.name for lv in inventory.lvs
                      if lv.origin == volume.name and names.is_snapshot(lv)]
@@ -285,41 +325,3 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             None if conf_file.lower() == 'none' else conf_file,
             settings.lvm_suppress_fd_warnings,
             settings.lvm_manage_command_timeout)
-
-
-@contextlib.contextmanager
-def _cinders_errors(what: str, existing_ref: object = None) -> Iterator[None]:
-    """Turn this package's errors into Cinder's.
-
-    A refusal is logged, for Cinder itself shows no more than a status.
-    """
-    try:
-        yield
-    except (errors.InvalidReference, errors.NotManageable) as exc:
-        refusal = exc
-    except errors.InvalidPage as exc:
-        raise exception.InvalidInput(reason=str(exc)) from exc
-    except errors.LVMManageError as exc:
-        raise exception.VolumeBackendAPIException(data=str(exc)) from exc
-    except AttributeError as exc:
-        # Cinder takes it for a driver without listing and answers with an
-        # empty list (cinder/volume/manager.py, get_manageable_volumes).
-        raise exception.VolumeDriverException(message=repr(exc)) from exc
-    else:
-        return
-    # Out of the except clause, where oslo.log would say the reasons twice.
-    LOG.warning('Existing LV %(ref)s is not managed as %(what)s: %(why)s',
-                {'ref': abridged(existing_ref), 'what': what, 'why': refusal})
-    raise _refusal(existing_ref, refusal) from refusal
-
-
-def _refusal(existing_ref: object,
-             exc: errors.InvalidReference | errors.NotManageable
-             ) -> exception.CinderException:
-    if isinstance(exc, errors.NotManageable):
-        if exc.verdict.kind is verdict.Kind.ALREADY_MANAGED:
-            return exception.ManageExistingAlreadyManaged(volume_ref=str(exc))
-        if exc.verdict.kind is verdict.Kind.TYPE_MISMATCH:
-            return exception.ManageExistingVolumeTypeMismatch(reason=str(exc))
-    return exception.ManageExistingInvalidReference(
-        existing_ref=abridged(existing_ref), reason=str(exc))
