@@ -283,8 +283,8 @@ def test_another_lv_is_not_managed_as_snapshot(cinder, api, group, managed,
 
 def test_an_operator_adopts_an_lv_with_the_cinder_client(cinder, group):
     before = group.names()
-    cinder_client(cinder, 'manage', '--name', 'by-client', cinder.host,
-                  'striped')
+    cinder_client(cinder, 'manage', '--name', 'by-client', '--bootable',
+                  '--id-type', 'source-id', cinder.host, before['striped'])
     volume, = (volume for volume in
                cinder.api.request('GET', 'volumes/detail').body['volumes']
                if volume['name'] == 'by-client')
