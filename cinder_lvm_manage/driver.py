@@ -57,6 +57,12 @@ _one_at_a_time = coordination.synchronized(
     'cinder-lvm-manage-{self.vg.vg_name}')
 
 
+def _snapshot_claims(snapshot: objects.Snapshot
+                     ) -> Callable[..., records.Claims]:
+    return functools.partial(records.snapshot_claims,
+                             parent=snapshot.volume_id)
+
+
 def _refusal(existing_ref: object,
              exc: errors.InvalidReference | errors.NotManageable
              ) -> exception.CinderException:
@@ -120,14 +126,15 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing from it
         """
-        return self._manageable_volume(existing_ref).size_gib
+        return self._manageable(existing_ref,
+                                records.volume_claims).size_gib
 
     @_one_at_a_time
     @_in_cinders_words
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
         """Give the LV the volume's name; raises as the method above."""
-        lv = self._manageable_volume(existing_ref)
+        lv = self._manageable(existing_ref, records.volume_claims)
         adoption.adopt(self._volume_group, lv, volume.id, volume.name)
 
     @_in_cinders_words
@@ -140,18 +147,8 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
 
         :raises InvalidInput: marker or order is wrong
         """
-        inventory = self._volume_group.inventory()
-        policy = self._policy
-        lvs = listing.page(
-            (lv for lv in inventory.lvs
-             if lv.visible and not policy.names.is_snapshot(lv)),
-            marker, limit, offset, sort_keys, sort_dirs)
-        claims = records.volume_claims(lvs, policy.names, cinder_volumes)
-        return [listing.volume_entry(
-                    lv, claims[lv.name],
-                    verdict.judge_volume(lv, inventory, claims[lv.name],
-                                         policy))
-                for lv in lvs]
+        return self._entries(False, records.volume_claims, cinder_volumes,
+                             (marker, limit, offset, sort_keys, sort_dirs))
 
     @_one_at_a_time
     @_in_cinders_words
@@ -185,7 +182,8 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing_snapshot from it
         """
-        return self._manageable_snapshot(snapshot, existing_ref).size_gib
+        return self._manageable(existing_ref,
+                                _snapshot_claims(snapshot)).size_gib
 
     @_one_at_a_time
     @_in_cinders_words
@@ -196,7 +194,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         :returns: provider_id, by which records.was_managed knows that Cinder
             has saved the snapshot as having this LV
         """
-        lv = self._manageable_snapshot(snapshot, existing_ref)
+        lv = self._manageable(existing_ref, _snapshot_claims(snapshot))
         adoption.adopt(self._volume_group, lv, snapshot.id,
                        self._policy.names.of_snapshot(snapshot.name))
         return {'provider_id': lv.uuid}
@@ -212,19 +210,8 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
 
         :raises InvalidInput: marker or order is wrong
         """
-        inventory = self._volume_group.inventory()
-        policy = self._policy
-        lvs = listing.page(
-            (lv for lv in inventory.lvs
-             if lv.visible and policy.names.is_snapshot(lv)),
-            marker, limit, offset, sort_keys, sort_dirs)
-        claims = records.snapshot_claims(lvs, inventory, policy.names,
-                                         known=cinder_snapshots)
-        return [listing.snapshot_entry(
-                    lv, claims[lv.name],
-                    verdict.judge_snapshot(lv, inventory, claims[lv.name],
-                                           policy))
-                for lv in lvs]
+        return self._entries(True, records.snapshot_claims, cinder_snapshots,
+                             (marker, limit, offset, sort_keys, sort_dirs))
 
     @_one_at_a_time
     @_in_cinders_words
@@ -242,25 +229,34 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
                                            snapshot.id)):
             super().delete_snapshot(snapshot)
 
-    def _manageable_volume(self, existing_ref: object) -> LogicalVolume:
+    def _manageable(self, existing_ref: object,
+                    claims_of: Callable[..., records.Claims]
+                    ) -> LogicalVolume:
+        """The LV that the reference points at, judged safe to manage."""
         reference = Reference.parse(existing_ref)
         inventory = self._volume_group.inventory()
         lv = inventory.find(reference)
         policy = self._policy
-        claim = records.volume_claims([lv], policy.names)[lv.name]
-        verdict.judge_volume(lv, inventory, claim, policy).raise_for(lv)
+        claim = claims_of([lv.name], inventory, policy.names)[lv.name]
+        verdict.judge(lv, inventory, claim, policy).raise_for(lv)
         return lv
 
-    def _manageable_snapshot(self, snapshot: objects.Snapshot,
-                             existing_ref: object) -> LogicalVolume:
-        reference = Reference.parse(existing_ref)
+    def _entries(self, snapshots: bool,
+                 claims_of: Callable[..., records.Claims],
+                 known: Sequence[Any], page: tuple[Any, ...]
+                 ) -> list[dict[str, Any]]:
+        """One page of the visible LVs that are, or are not, snapshots."""
         inventory = self._volume_group.inventory()
-        lv = inventory.find(reference)
         policy = self._policy
-        claim = records.snapshot_claims([lv], inventory, policy.names,
-                                        snapshot.volume_id)[lv.name]
-        verdict.judge_snapshot(lv, inventory, claim, policy).raise_for(lv)
-        return lv
+        lvs = listing.page(
+            (lv for lv in inventory.lvs if lv.visible
+             and policy.names.is_snapshot(lv) is snapshots), *page)
+        claims = claims_of([lv.name for lv in lvs], inventory, policy.names,
+                           known)
+        return [listing.entry(lv, claims[lv.name],
+                              verdict.judge(lv, inventory, claims[lv.name],
+                                            policy))
+                for lv in lvs]
 
     def _give_back(self, what: str, adopter: str, lv_name: str) -> None:
         inventory = self._volume_group.inventory()

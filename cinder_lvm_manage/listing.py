@@ -26,6 +26,7 @@ from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.reference import Reference
 from cinder_lvm_manage.verdict import Claim
+from cinder_lvm_manage.verdict import SnapshotClaim
 from cinder_lvm_manage.verdict import Verdict
 
 _SORT_KEYS: dict[str, Callable[[LogicalVolume], Any]] = {
@@ -77,32 +78,29 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
         'or removed since; list again from the start')
 
 
-def volume_entry(lv: LogicalVolume, claim: Claim,
-                 verdict: Verdict) -> dict[str, Any]:
-    """One row of get_manageable_volumes.
+def entry(lv: LogicalVolume, claim: Claim,
+          verdict: Verdict) -> dict[str, Any]:
+    """One row of get_manageable_volumes or get_manageable_snapshots.
 
     :returns: reference as manage takes it; size in GiB; extra_info with
-        strings only, as cinder/objects/manageableresources.py asks
+        strings only, as cinder/objects/manageableresources.py asks; for a
+        snapshot its origin as source_reference too
     """
-    return {'reference': {'source-name': lv.name},
-            'size': lv.size_gib,
-            'safe_to_manage': verdict.safe,
-            'reason_not_safe': verdict.reason or None,
-            'cinder_id': claim.owner,
-            'extra_info': _extra_info(lv)}
-
-
-def snapshot_entry(lv: LogicalVolume, claim: Claim,
-                   verdict: Verdict) -> dict[str, Any]:
-    """One row of get_manageable_snapshots: a volume's, and its origin."""
-    entry = volume_entry(lv, claim, verdict)
-    entry['source_reference'] = {'source-name': lv.origin}
-    entry['extra_info'] |= {
-        'kind': 'thin' if lv.is_thin else 'thick',
-        'data_percent': lv.data_percent,
-        'invalid': str(lv.is_invalid_snapshot),
-        'origin_volume_id': claim.origin_owner or ''}
-    return entry
+    row: dict[str, Any] = {
+        'reference': {'source-name': lv.name},
+        'size': lv.size_gib,
+        'safe_to_manage': verdict.safe,
+        'reason_not_safe': verdict.reason or None,
+        'cinder_id': claim.owner,
+        'extra_info': _extra_info(lv)}
+    if isinstance(claim, SnapshotClaim):
+        row['source_reference'] = {'source-name': lv.origin}
+        row['extra_info'] |= {
+            'kind': 'thin' if lv.is_thin else 'thick',
+            'data_percent': lv.data_percent,
+            'invalid': str(lv.is_invalid_snapshot),
+            'origin_volume_id': claim.origin_owner or ''}
+    return row
 
 
 def _extra_info(lv: LogicalVolume) -> dict[str, str]:

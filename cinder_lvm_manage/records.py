@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
 
 from cinder import context
@@ -21,16 +22,17 @@ from cinder import objects
 
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage.inventory import Inventory
-from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
 from cinder_lvm_manage.verdict import Claim
+from cinder_lvm_manage.verdict import SnapshotClaim
 
 # Both by LV name; an owner is the id of a volume or a snapshot.
 Claims = dict[str, Claim]
 Owners = dict[str, str]
 
 
-def volume_claims(lvs: Iterable[LogicalVolume], names: CinderNames,
+def volume_claims(lv_names: Collection[str], inventory: Inventory,
+                  names: CinderNames,
                   known: Iterable[objects.Volume] = ()) -> Claims:
     """Which volumes have these LVs, of whichever backend they are.
 
@@ -38,70 +40,71 @@ def volume_claims(lvs: Iterable[LogicalVolume], names: CinderNames,
         others that an LV's name or journal speaks of are looked up, in two
         queries
     """
-    lvs = tuple(lvs)
-    owners = _volume_owners(lvs, names, known)
-    return {lv.name: Claim(owner=owners.get(lv.name)) for lv in lvs}
+    owners = _volume_owners(lv_names, inventory, names, known)
+    return {name: Claim(owners.get(name)) for name in lv_names}
 
 
-def snapshot_claims(lvs: Iterable[LogicalVolume], inventory: Inventory,
-                    names: CinderNames, parent: str | None = None,
-                    known: Iterable[objects.Snapshot] = ()) -> Claims:
+def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
+                    names: CinderNames,
+                    known: Iterable[objects.Snapshot] = (),
+                    parent: str | None = None) -> Claims:
     """Which snapshots have these LVs, and which volumes their origins.
 
-    :param parent: id of the volume of which they are to be snapshots
     :param known: the snapshots of this backend, where the caller has them
+    :param parent: id of the volume of which they are to be snapshots
     """
-    lvs = tuple(lvs)
-    owners = _snapshot_owners(lvs, names, known)
-    origins = {lv.origin for lv in lvs} & inventory.by_name.keys()
+    owners = _snapshot_owners(lv_names, inventory, names, known)
+    origins = {name: inventory.by_name[name].origin for name in lv_names}
     origin_owners = _volume_owners(
-        [inventory.by_name[name] for name in origins], names)
-    return {lv.name: Claim(owners.get(lv.name),
-                           origin_owners.get(lv.origin), parent)
-            for lv in lvs}
+        set(origins.values()) & inventory.by_name.keys(), inventory, names)
+    return {name: SnapshotClaim(owners.get(name), origin_owners.get(origin),
+                                parent)
+            for name, origin in origins.items()}
 
 
-def _volume_owners(lvs: Iterable[LogicalVolume], names: CinderNames,
+def _volume_owners(lv_names: Collection[str], inventory: Inventory,
+                   names: CinderNames,
                    known: Iterable[objects.Volume] = ()) -> Owners:
     owners = {volume.name: volume.id for volume in known}
     by_name: Owners = {}
     by_journal: Owners = {}
-    for lv in lvs:
-        if lv.name in owners:
+    for name in lv_names:
+        if name in owners:
             continue
-        if volume_id := names.volume_id(lv.name):
-            by_name[lv.name] = volume_id
-        elif journal := adoption.Journal.of(lv):
-            by_journal[lv.name] = journal.adopter
+        if volume_id := names.volume_id(name):
+            by_name[name] = volume_id
+        elif journal := adoption.Journal.of(inventory.by_name[name]):
+            by_journal[name] = journal.adopter
     volumes = _volumes({*by_name.values(), *by_journal.values()})
-    for lv_name, volume_id in by_name.items():
+    for name, volume_id in by_name.items():
         if volume_id in volumes:
-            owners[lv_name] = volumes[volume_id].id
-    for lv_name, volume_id in by_journal.items():
+            owners[name] = volumes[volume_id].id
+    for name, volume_id in by_journal.items():
         # A journal on an LV that has not Cinder's name: an adoption that was
         # cut off, unless the volume was available once, when somebody has
         # renamed its LV by hand.
         if volume_id in volumes and was_available(volumes[volume_id]):
-            owners[lv_name] = volume_id
+            owners[name] = volume_id
     return owners
 
 
-def _snapshot_owners(lvs: Iterable[LogicalVolume], names: CinderNames,
+def _snapshot_owners(lv_names: Collection[str], inventory: Inventory,
+                     names: CinderNames,
                      known: Iterable[objects.Snapshot]) -> Owners:
     # Cinder's database finds snapshots by one id at a time: a query for each
     # LV whose snapshot is not known.
     owners = {names.of_snapshot(snapshot.name): snapshot.id
               for snapshot in known}
-    for lv in lvs:
-        if lv.name in owners:
+    for name in lv_names:
+        if name in owners:
             continue
-        if snapshot_id := names.snapshot_id(lv.name):
+        if snapshot_id := names.snapshot_id(name):
             if _snapshot(snapshot_id):
-                owners[lv.name] = snapshot_id
-        elif journal := adoption.Journal.of(lv):
+                owners[name] = snapshot_id
+        elif journal := adoption.Journal.of(inventory.by_name[name]):
             snapshot = _snapshot(journal.adopter)
             if snapshot and was_managed(snapshot):
-                owners[lv.name] = snapshot.id
+                owners[name] = snapshot.id
     return owners
 
 

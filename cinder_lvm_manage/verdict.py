@@ -12,8 +12,8 @@
 
 """The one rule on whether an LV may be managed, with all reasons why not.
 
-Listing and managing ask the same judge_volume or judge_snapshot. The tables of
-rules follow lvs(8): read them beside that page's "lv_attr bits".
+Listing and managing ask the same judge(). The tables of rules follow lvs(8):
+read them beside that page's "lv_attr bits".
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import dataclasses
 import enum
 import functools
 import re
+from typing import Any
 
 from cinder_lvm_manage import errors
 from cinder_lvm_manage.inventory import Inventory
@@ -97,15 +98,23 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What Cinder has, or is asked to have, an LV as.
+    """Cinder's claim to an LV as a volume.
 
-    :ivar owner: id of the volume or snapshot that has the LV already
-    :ivar origin_owner: id of the volume that has a snapshot's origin
-    :ivar parent: id of the volume of which a snapshot is to be managed; None
-        for any
+    :ivar owner: id of the volume (or snapshot) that has the LV already
     """
 
     owner: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotClaim(Claim):
+    """Cinder's claim to an LV as a snapshot.
+
+    :ivar origin_owner: id of the volume that has the LV's origin
+    :ivar parent: id of the volume of which it is to be a snapshot; None for
+        any
+    """
+
     origin_owner: str | None = None
     parent: str | None = None
 
@@ -116,7 +125,7 @@ class _Case:
 
     lv: LogicalVolume
     inventory: Inventory
-    claim: Claim
+    claim: Any  # of the class that _RULES names for the rule's table
     policy: Policy
 
     @property
@@ -378,46 +387,29 @@ _AS_SNAPSHOT = (
 )
 
 
-def judge_volume(lv: LogicalVolume, inventory: Inventory, claim: Claim,
-                 policy: Policy) -> Verdict:
-    """Whether this LV may be managed as a volume.
+_RULES = {Claim: _AS_ANY + _AS_VOLUME, SnapshotClaim: _AS_ANY + _AS_SNAPSHOT}
+
+
+def judge(lv: LogicalVolume, inventory: Inventory, claim: Claim,
+          policy: Policy) -> Verdict:
+    """Whether this LV may be managed as what it is claimed as.
 
     :param inventory: what the LV was found in
     """
-    return _judge(_volume_rules_left_by(lv.attr),
-                  _Case(lv, inventory, claim, policy))
-
-
-def judge_snapshot(lv: LogicalVolume, inventory: Inventory, claim: Claim,
-                   policy: Policy) -> Verdict:
-    """Whether this LV may be managed as a snapshot."""
-    return _judge(_snapshot_rules_left_by(lv.attr),
-                  _Case(lv, inventory, claim, policy))
+    case = _Case(lv, inventory, claim, policy)
+    words = {'case': case, 'claim': claim, 'lv': lv, 'vg': inventory.vg_name}
+    rules = _rules_left_by(lv.attr, type(claim))  # type: ignore[arg-type]
+    return Verdict(tuple(
+        Reason(rule.kind, rule.why.format(**words),
+               rule.remedy.format(**words))
+        for rule in rules if rule.applies(case)))
 
 
 # There are few different lv_attr in a group: what they alone decide is looked
 # up once for each, which halves the time that it takes to judge many LVs.
 @functools.cache
-def _volume_rules_left_by(attr: str) -> tuple[_Rule, ...]:
-    return _left_by(attr, _AS_ANY + _AS_VOLUME)
-
-
-@functools.cache
-def _snapshot_rules_left_by(attr: str) -> tuple[_Rule, ...]:
-    return _left_by(attr, _AS_ANY + _AS_SNAPSHOT)
-
-
-def _left_by(attr: str, rules: tuple[_Rule, ...]) -> tuple[_Rule, ...]:
+def _rules_left_by(attr: str, claim: type[Claim]) -> tuple[_Rule, ...]:
     """The rules but those that apply to no LV with this lv_attr."""
-    return tuple(rule for rule in rules
+    return tuple(rule for rule in _RULES[claim]
                  if not isinstance(rule.applies, _Attr)
                  or rule.applies.matches(attr))
-
-
-def _judge(rules: tuple[_Rule, ...], case: _Case) -> Verdict:
-    words = {'case': case, 'claim': case.claim, 'lv': case.lv,
-             'vg': case.inventory.vg_name}
-    return Verdict(tuple(
-        Reason(rule.kind, rule.why.format(**words),
-               rule.remedy.format(**words))
-        for rule in rules if rule.applies(case)))

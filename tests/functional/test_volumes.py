@@ -285,8 +285,8 @@ def test_a_bad_marker_is_invalid_input(zoo_group, driver, marker):
 
 def test_an_attribute_error_does_not_become_an_empty_list(
         zoo_group, driver, monkeypatch):
-    monkeypatch.delattr(listing, 'volume_entry')
-    with pytest.raises(exception.VolumeDriverException, match='volume_entry'):
+    monkeypatch.delattr(listing, 'entry')
+    with pytest.raises(exception.VolumeDriverException, match='entry'):
         list_volumes(driver)
 
 

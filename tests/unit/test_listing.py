@@ -18,10 +18,12 @@ import ddt
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage.verdict import Claim
+from cinder_lvm_manage.verdict import SnapshotClaim
 from cinder_lvm_manage.verdict import Verdict
 from tests.unit.reports import inventory
 
 ZOO = inventory('zoo')
+NO_CLAIM = Claim()
 SIZES = ['size-100g-4m', 'size-1g', 'size-1g-4m', 'size-1.5g', 'size-4m']
 
 
@@ -97,8 +99,8 @@ class PageTest(unittest.TestCase):
 
 class EntryTest(unittest.TestCase):
 
-    def entry(self, name, make=listing.volume_entry, **claim):
-        return make(ZOO.by_name[name], Claim(**claim), Verdict(()))
+    def entry(self, name, claim=NO_CLAIM):
+        return listing.entry(ZOO.by_name[name], claim, Verdict(()))
 
     def test_extra_info_is_a_dict_of_strings(self):
         for name in ('tagged', 'thin', 'cached', 'scratch-pool'):
@@ -122,8 +124,8 @@ class EntryTest(unittest.TestCase):
                          & self.entry('size-1g')['extra_info'].keys())
 
     def test_a_snapshot_tells_its_origin_and_whose_that_is(self):
-        entry = self.entry('thick-snapshot', listing.snapshot_entry,
-                           origin_owner='some-id')
+        entry = self.entry('thick-snapshot',
+                           SnapshotClaim(origin_owner='some-id'))
         self.assertEqual({'source-name': 'origin'},
                          entry['source_reference'])
         self.assertEqual(('thick', 'some-id'),

@@ -27,6 +27,7 @@ from cinder_lvm_manage.naming import CinderNames
 from cinder_lvm_manage.verdict import Claim
 from cinder_lvm_manage.verdict import Kind
 from cinder_lvm_manage.verdict import Policy
+from cinder_lvm_manage.verdict import SnapshotClaim
 from tests.lab import zoo
 from tests.unit.reports import inventory
 
@@ -34,17 +35,17 @@ NAMES = CinderNames('volume-%s', 'snapshot-%s')
 THICK = Policy(NAMES, without_device_mapper=True)
 THIN = Policy(NAMES, thin_pool='scratch-pool', without_device_mapper=True)
 UNCLAIMED = Claim()
-OF_A_VOLUME = Claim(origin_owner='some-id')
+OF_A_VOLUME = SnapshotClaim(origin_owner='some-id')
 
 
 def as_volume(report, name, policy=THICK, claim=UNCLAIMED):
     lvs = report if isinstance(report, Inventory) else inventory(report)
-    return verdict.judge_volume(lvs.by_name[name], lvs, claim, policy)
+    return verdict.judge(lvs.by_name[name], lvs, claim, policy)
 
 
 def as_snapshot(report, name, policy=THICK, claim=OF_A_VOLUME):
     lvs = inventory(report)
-    return verdict.judge_snapshot(lvs.by_name[name], lvs, claim, policy)
+    return verdict.judge(lvs.by_name[name], lvs, claim, policy)
 
 
 def with_attr(name, place, character, report='device-mapper'):
@@ -224,7 +225,7 @@ class VolumeTest(unittest.TestCase):
     def test_no_lv_of_the_zoo_but_the_sound_is_safe_on_either_backend(self):
         lvs = inventory('zoo')
         safe = {lv.name for lv in lvs.lvs for policy in (THICK, THIN)
-                if verdict.judge_volume(lv, lvs, UNCLAIMED, policy).safe}
+                if verdict.judge(lv, lvs, UNCLAIMED, policy).safe}
         self.assertEqual(
             {'size-4m', 'size-1g', 'size-1g-4m', 'size-1.5g', 'size-100g-4m',
              'two-segments', 'striped', 'tagged', 'skip-activation',
@@ -252,13 +253,13 @@ class SnapshotTest(unittest.TestCase):
                       as_snapshot('zoo', zoo.CLONE, THIN).reason)
 
     def test_a_snapshot_of_an_lv_that_is_no_volume_is_refused(self):
-        judged = as_snapshot('zoo', 'thick-snapshot', claim=UNCLAIMED)
+        judged = as_snapshot('zoo', 'thick-snapshot', claim=SnapshotClaim())
         self.assertIn('is a snapshot of LV origin, which is no volume',
                       judged.reason)
         self.assertIn('manage origin as a volume first', judged.reason)
 
     def test_a_snapshot_of_another_volume_is_refused(self):
-        judged = as_snapshot('zoo', 'thick-snapshot', claim=Claim(
+        judged = as_snapshot('zoo', 'thick-snapshot', claim=SnapshotClaim(
             origin_owner='volume-a', parent='volume-b'))
         self.assertIn('is a snapshot of volume volume-a, not of volume '
                       'volume-b', judged.reason)
@@ -288,7 +289,7 @@ class RulesTest(unittest.TestCase):
         for report in ('zoo', 'device-mapper', 'partial', 'exported'):
             lvs = inventory(report)
             for lv in lvs.lvs:
-                for reason in verdict.judge_volume(
+                for reason in verdict.judge(
                         lv, lvs, UNCLAIMED, Policy(NAMES)).reasons:
                     self.assertTrue(reason.why)
                     self.assertTrue(reason.remedy)
