@@ -269,6 +269,9 @@ class VolumeApi:
 
     def _poll(self, volume_id: str, kind: str) -> Iterator[Reply]:
         deadline = time.monotonic() + _SECONDS_TO_ANSWER
+        pause = 0.1
         while time.monotonic() < deadline:
             yield self.request('GET', f'{kind}s/{volume_id}')
-            time.sleep(0.1)
+            # Where asking takes long, it should not keep Cinder from working.
+            time.sleep(pause)
+            pause = min(2 * pause, 3)

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""ScratchVolumeGroup: a real volume group of its own, metadata only.
+"""ScratchVolumeGroup: a real volume group of its own, on loop devices.
 
-Its LVM never asks for a device-mapper, so it runs on any kernel with loop
-devices, and metadata of any kind of LV can be put in with vgcfgrestore.
+Unless told otherwise its LVM never asks for a device-mapper: it runs on any
+kernel, and metadata of any kind of LV can be put in with vgcfgrestore.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.lab.metadata import logical_volumes
 
 _LVM_CONF = """
 global {{
-    activation = 0
+    activation = {activation}
     locking_dir = "{folder}/lock"
 }}
 devices {{
@@ -43,6 +43,9 @@ devices {{
     hints = "none"
     scan_lvs = 0
     global_filter = [ {filters}, "r|.*|" ]
+}}
+activation {{
+    monitoring = 0
 }}
 backup {{
     backup = 0
@@ -60,11 +63,17 @@ class ScratchVolumeGroup:
     """
 
     def __init__(self, name: str = 'scratch', physical_volumes: int = 1,
-                 size: int = 8 * units.Ti) -> None:
-        """:param size: of each physical volume, in bytes; sparse"""
+                 size: int = 8 * units.Ti,
+                 device_mapper: bool = False) -> None:
+        """Describe the group that `with` makes.
+
+        :param size: of each physical volume, in bytes; sparse
+        :param device_mapper: activate LVs; the kernel has to be able to
+        """
         self.name = name
         self._count = physical_volumes
         self._size = size
+        self._device_mapper = device_mapper
         self._cleanup = contextlib.ExitStack()
         self._devices: list[str] = []
 
@@ -77,7 +86,7 @@ class ScratchVolumeGroup:
                     self._attach(folder / f'pv{number}', cleanup))
             self.lvm_conf = folder / 'lvm.conf'
             self.lvm_conf.write_text(_LVM_CONF.format(
-                folder=folder,
+                folder=folder, activation=int(self._device_mapper),
                 filters=', '.join(f'"a|^{device}$|"'
                                   for device in self._devices)))
             self.environment = {'LVM_SYSTEM_DIR': str(folder),
@@ -86,6 +95,7 @@ class ScratchVolumeGroup:
             # Room for the metadata of 50,000 LVs.
             self.lvm('pvcreate', '--metadatasize', '256m', *self._devices)
             self.lvm('vgcreate', self.name, *self._devices)
+            cleanup.callback(self._deactivate)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -93,6 +103,10 @@ class ScratchVolumeGroup:
                  value: BaseException | None,
                  traceback: types.TracebackType | None) -> None:
         self._cleanup.close()
+
+    def _deactivate(self) -> None:
+        if self._device_mapper:
+            self.lvm('vgchange', '--activate', 'n', self.name)
 
     def _attach(self, image: pathlib.Path,
                 cleanup: contextlib.ExitStack) -> str:
