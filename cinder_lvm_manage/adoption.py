@@ -73,20 +73,22 @@ def _journal_tags(lv: LogicalVolume) -> set[str]:
     return {tag for tag in lv.tags if tag.startswith(_TAG_PREFIX)}
 
 
-def adopt(vg: VolumeGroup, lv: LogicalVolume, adopter: str,
-          new_name: str) -> None:
+def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
+          adopter: str, new_name: str) -> None:
     """Give the LV Cinder's name; three commands, undone if one fails.
 
-    :param lv: as it was judged, under the group's lock
-    :param adopter: id of the Cinder volume that takes it
-    :raises VolumeGroupError, AdoptionFailed: the LV has its old name again
-        and no tag of ours, or the log says what could not be put back
+    :param inventory: what the LV was judged in, under the group's lock
+    :param adopter: id of the Cinder volume or snapshot that takes it
+    :raises VolumeGroupError, AdoptionFailed: the LV has its old name and its
+        old tags again, or the log says what could not be put back
     """
+    if new_name in inventory.by_name:
+        raise errors.AdoptionFailed(
+            f'LV {lv.name} is to be named {new_name}, but there is an LV of '
+            f'that name in volume group {vg.name}: rename that one')
     journal = Journal(adopter, _name_to_give_back(lv))
-    tags = set(journal.tags)
     try:
-        vg.change_tags(lv.name, add=sorted(tags - set(lv.tags)),
-                       remove=sorted(_journal_tags(lv) - tags))
+        _write_journal(vg, lv, lv.name, set(journal.tags))
         vg.rename(lv.name, new_name)
         adopted = vg.inventory().by_name.get(new_name)
         if adopted is None or adopted.uuid != lv.uuid:
@@ -118,11 +120,22 @@ def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
     try:
         inventory = vg.inventory()
         for touched in inventory.lvs:
-            if touched.name == new_name and lv.name not in inventory.by_name:
-                vg.rename(new_name, lv.name)
-                _remove_journal(vg, touched, lv.name)
-            elif Journal.of(touched) == journal:
-                _remove_journal(vg, touched, touched.name)
+            if touched.name == new_name and lv.name in inventory.by_name:
+                LOG.error('LV %(new_name)s (UUID %(uuid)s) cannot have its '
+                          'name %(name)s again: another LV of volume group '
+                          '%(vg)s has it. Its tags tell its name.',
+                          {'new_name': new_name, 'uuid': touched.uuid,
+                           'name': lv.name, 'vg': vg.name})
+                continue
+            name = touched.name
+            if name == new_name:
+                name = lv.name
+                vg.rename(new_name, name)
+            elif Journal.of(touched) != journal:
+                continue
+            _write_journal(vg, touched, name,
+                           _journal_tags(lv) if touched.uuid == lv.uuid
+                           else _journal_tags(touched) - set(journal.tags))
     except errors.LVMManageError:
         LOG.exception('Adoption of LV %(lv)s (UUID %(uuid)s) as %(new_name)s '
                       'failed and could not be undone. Its tags, if it has '
@@ -131,9 +144,13 @@ def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
                        'prefix': _TAG_PREFIX})
 
 
-def _remove_journal(vg: VolumeGroup, lv: LogicalVolume, name: str) -> None:
-    if tags := _journal_tags(lv):
-        vg.change_tags(name, remove=sorted(tags))
+def _write_journal(vg: VolumeGroup, lv: LogicalVolume, name: str,
+                   tags: set[str]) -> None:
+    """Make these the LV's only tags of ours; `name` is its name now."""
+    add = tags - set(lv.tags)
+    remove = _journal_tags(lv) - tags
+    if add or remove:
+        vg.change_tags(name, add=sorted(add), remove=sorted(remove))
 
 
 def adopted_by(inventory: Inventory, adopter: str) -> LogicalVolume | None:
@@ -164,7 +181,7 @@ def give_back(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
         else:
             vg.rename(name, journal.former_name)
             name = journal.former_name
-    _remove_journal(vg, lv, name)
+    _write_journal(vg, lv, name, set())
     LOG.info('LV %(old)s (UUID %(uuid)s) of volume group %(vg)s is no longer '
              'managed by Cinder; its name is %(name)s now.',
              {'old': lv.name, 'uuid': lv.uuid, 'vg': vg.name, 'name': name})

@@ -40,6 +40,7 @@ from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
 from cinder_lvm_manage import records
 from cinder_lvm_manage import verdict
+from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
 from cinder_lvm_manage.reference import abridged
@@ -126,16 +127,17 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing from it
         """
-        return self._manageable(existing_ref,
-                                records.volume_claims).size_gib
+        _, lv = self._manageable(existing_ref, records.volume_claims)
+        return lv.size_gib
 
     @_one_at_a_time
     @_in_cinders_words
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
         """Give the LV the volume's name; raises as the method above."""
-        lv = self._manageable(existing_ref, records.volume_claims)
-        adoption.adopt(self._volume_group, lv, volume.id, volume.name)
+        inventory, lv = self._manageable(existing_ref, records.volume_claims)
+        adoption.adopt(self._volume_group, inventory, lv, volume.id,
+                       volume.name)
 
     @_in_cinders_words
     def get_manageable_volumes(self, cinder_volumes: Sequence[objects.Volume],
@@ -182,8 +184,8 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing_snapshot from it
         """
-        return self._manageable(existing_ref,
-                                _snapshot_claims(snapshot)).size_gib
+        _, lv = self._manageable(existing_ref, _snapshot_claims(snapshot))
+        return lv.size_gib
 
     @_one_at_a_time
     @_in_cinders_words
@@ -194,8 +196,9 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         :returns: provider_id, by which records.was_managed knows that Cinder
             has saved the snapshot as having this LV
         """
-        lv = self._manageable(existing_ref, _snapshot_claims(snapshot))
-        adoption.adopt(self._volume_group, lv, snapshot.id,
+        inventory, lv = self._manageable(existing_ref,
+                                         _snapshot_claims(snapshot))
+        adoption.adopt(self._volume_group, inventory, lv, snapshot.id,
                        self._policy.names.of_snapshot(snapshot.name))
         return {'provider_id': lv.uuid}
 
@@ -231,7 +234,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
 
     def _manageable(self, existing_ref: object,
                     claims_of: Callable[..., records.Claims]
-                    ) -> LogicalVolume:
+                    ) -> tuple[Inventory, LogicalVolume]:
         """The LV that the reference points at, judged safe to manage."""
         reference = Reference.parse(existing_ref)
         inventory = self._volume_group.inventory()
@@ -239,7 +242,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         policy = self._policy
         claim = claims_of([lv.name], inventory, policy.names)[lv.name]
         verdict.judge(lv, inventory, claim, policy).raise_for(lv)
-        return lv
+        return inventory, lv
 
     def _entries(self, snapshots: bool,
                  claims_of: Callable[..., records.Claims],

@@ -61,6 +61,52 @@ def test_a_failed_command_of_a_manage_is_undone(group, driver, volume,
     assert group.names().keys() == {managed.name}
 
 
+def test_a_failed_manage_forgets_no_name_of_an_earlier_one(group, driver,
+                                                           volume, interrupt):
+    group.create('data1', '4m')
+    lost = volume()
+    driver.manage_existing(lost, {'source-name': 'data1'})
+    lost.destroy()
+    before = group.report('lv_name', 'lv_uuid', 'lv_tags')
+    interrupt(4, 'after', FAILED)
+    with pytest.raises(exception.VolumeBackendAPIException):
+        driver.manage_existing(volume(), {'source-name': lost.name})
+    assert group.report('lv_name', 'lv_uuid', 'lv_tags') == before
+
+
+def test_an_lv_that_has_cinders_name_already_is_not_touched(group, driver,
+                                                            volume):
+    managed = volume()
+    group.create('data1', '4m')
+    group.create(managed.name, '4m')
+    before = group.changes()
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='there is an LV of that name'):
+        driver.manage_existing(managed, {'source-name': 'data1'})
+    assert group.changes() == before
+
+
+def test_a_name_that_was_taken_meanwhile_stays_in_the_journal(
+        group, driver, volume, monkeypatch, caplog):
+    group.create('data1', '4m')
+    execute = processutils.execute
+
+    def taken(*command, **options):
+        result = execute(*command, **options)
+        if 'lvrename' in command:
+            group.create('data1', '4m')
+            raise FAILED
+        return result
+
+    monkeypatch.setattr(processutils, 'execute', taken)
+    managed = volume()
+    with pytest.raises(exception.VolumeBackendAPIException):
+        driver.manage_existing(managed, {'source-name': 'data1'})
+    assert group.names().keys() == {managed.name, 'data1'}
+    assert 'cinder_lvm_manage:name=data1' in group.tags(managed.name)
+    assert 'cannot have its name data1 again' in caplog.text
+
+
 @pytest.mark.parametrize('when', ['before', 'after'])
 @pytest.mark.parametrize('count', [1, 2, 3, 4])
 def test_after_a_crash_the_volume_is_deleted_and_the_lv_managed_again(
@@ -80,6 +126,37 @@ def test_after_a_crash_the_volume_is_deleted_and_the_lv_managed_again(
     again = volume()
     driver.manage_existing(again, {'source-name': 'data1'})
     assert group.names() == {again.name: uuid}
+
+
+def test_after_a_crash_before_the_rename_the_lv_is_free(
+        group, driver, volume, interrupt, monkeypatch):
+    group.create('data1', '4m')
+    crashed = volume()
+    interrupt(3, 'before', Interrupted())
+    with pytest.raises(Interrupted):
+        driver.manage_existing(crashed, {'source-name': 'data1'})
+    monkeypatch.undo()
+    assert f'cinder_lvm_manage:id={crashed.id}' in group.tags('data1')
+
+    again = volume()
+    driver.manage_existing(again, {'source-name': 'data1'})
+    assert group.tags(again.name) == {f'cinder_lvm_manage:id={again.id}',
+                                      'cinder_lvm_manage:name=data1'}
+    driver.delete_volume(crashed)
+    assert group.names().keys() == {again.name}
+
+
+def test_after_a_crash_behind_the_rename_the_lv_is_the_crashed_volumes(
+        group, driver, volume, interrupt, monkeypatch):
+    group.create('data1', '4m')
+    crashed = volume()
+    interrupt(3, 'after', Interrupted())
+    with pytest.raises(Interrupted):
+        driver.manage_existing(crashed, {'source-name': 'data1'})
+    monkeypatch.undo()
+    with pytest.raises(exception.ManageExistingAlreadyManaged,
+                       match=crashed.id):
+        driver.manage_existing(volume(), {'source-name': crashed.name})
 
 
 @pytest.mark.parametrize('when', ['before', 'after'])
