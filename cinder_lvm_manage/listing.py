@@ -60,7 +60,7 @@ def page(lvs: Iterable[LogicalVolume], marker: object, limit: int | None,
 
 
 def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
-    if not marker:
+    if marker is None or marker == '':
         return 0
     try:
         reference = Reference.parse(

@@ -67,7 +67,7 @@ def _adopt_and_give_back(vg: ScratchVolumeGroup,
     uuid = vg.names()['size-1.5g']
     _say(f'Manage size-1.5g by its UUID, {uuid}')
     by_id = _manage(cinder, {'source-id': uuid}, bootable=True)
-    _show_lvs(vg, by_name, by_id)
+    _show_lvs(vg, f'volume-{by_name}', f'volume-{by_id}')
 
     _say('Manage the thin pool: refused, and the log tells why')
     refused = api.manage({'source-name': 'scratch-pool'})
@@ -85,7 +85,7 @@ def _adopt_and_give_back(vg: ScratchVolumeGroup,
     _say('Unmanage the first: its LV is size-1g-4m again')
     _check(api.unmanage(by_name))
     api.wait_until_gone(by_name)
-    _show_lvs(vg, 'size-1g-4m', by_id)
+    _show_lvs(vg, 'size-1g-4m', f'volume-{by_id}')
 
     _say('Manage origin and, under it, its snapshot; then give both back')
     origin = _manage(cinder, {'source-name': 'origin'})
@@ -97,7 +97,7 @@ def _adopt_and_give_back(vg: ScratchVolumeGroup,
     _show(managed)
     snapshot = managed.body['snapshot']['id']
     api.wait(snapshot, 'available', kind='snapshot')
-    _show_lvs(vg, origin, snapshot)
+    _show_lvs(vg, f'volume-{origin}', f'_snapshot-{snapshot}')
     _check(api.request('POST', f'snapshots/{snapshot}/action',
                        {'os-unmanage': {}}))
     api.wait_until_gone(snapshot, kind='snapshot')
@@ -140,12 +140,12 @@ def _show_entry(entry: dict[str, Any]) -> None:
 
 
 def _show_lvs(vg: ScratchVolumeGroup, *names: str) -> None:
-    """Print all visible LVs, or those whose names end in one of these."""
+    """Print all visible LVs, or those of these names."""
     fields = ('lv_name', 'lv_attr', 'lv_size', 'pool_lv', 'origin', 'lv_tags')
     print('LV / Attr / bytes / Pool / Origin / Tags')
     for row in vg.report(*fields):
         if not row['lv_name'].startswith('[') and (
-                not names or row['lv_name'].endswith(names)):
+                not names or row['lv_name'] in names):
             print(' / '.join(row[field] for field in fields).rstrip(' /'))
 
 

@@ -75,7 +75,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual(page(keys=('size',), dirs=('desc',)), shown)
 
     @ddt.data('size-1g', '{', '[]', '7', '"size-1g"', '{}', '[' * 100000,
-              '{"source-name": 7}', {'source-name': 'a/b'},
+              {}, [], 0, '{"source-name": 7}', {'source-name': 'a/b'},
               {'source-name': 'x' * 5000}, ['size-1g'], 7)
     def test_a_marker_that_is_no_reference_is_told_so(self, marker):
         with self.assertRaisesRegex(errors.InvalidPage, 'marker .* is not a '
