@@ -18,6 +18,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import functools
 import os
+import pathlib
 from typing import Any
 from unittest import mock
 
@@ -27,6 +28,7 @@ import pytest
 
 from tests.lab import zoo
 from tests.lab.in_process import CinderInProcess
+from tests.lab.record import REPORTS
 from tests.lab.scratch import ScratchVolumeGroup
 
 
@@ -78,6 +80,18 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     monkeypatch.setattr(processutils, 'execute', recorded)
     return ran
+
+
+@pytest.fixture
+def replay(tmp_path: pathlib.Path,
+           monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that has lvm print a recorded report from then on."""
+    def replay_report(name: str) -> None:
+        lvm = tmp_path / 'lvm'
+        lvm.write_text(f'#!/bin/sh\ncat {REPORTS / name}.json\n')
+        lvm.chmod(0o755)
+        monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    return replay_report
 
 
 @pytest.fixture

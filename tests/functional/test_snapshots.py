@@ -96,6 +96,19 @@ def test_a_snapshot_goes_in_under_its_volume_and_comes_out_as_it_was(
     assert zoo_group.names() == before
 
 
+@pytest.mark.parametrize(('name', 'percent', 'invalid', 'why'), [
+    ('overflowed', '100.00', 'True', 'is an invalid snapshot (lvremove it'),
+    ('thick-snapshot', '0.00', 'False', 'is a snapshot of LV origin, which')])
+def test_an_active_snapshot_tells_how_full_it_is(load, replay, name, percent,
+                                                 invalid, why):
+    driver = load(lvm_manage_without_device_mapper=False)
+    replay('device-mapper')
+    entry = by_name(list_snapshots(driver))[name]
+    assert entry['extra_info']['data_percent'] == percent
+    assert entry['extra_info']['invalid'] == invalid
+    assert why in entry['reason_not_safe']
+
+
 def test_a_thick_snapshots_size_is_its_origins(zoo_group, adopted, snapshot):
     driver, parent = adopted('origin-of-two')
     assert driver.manage_existing_snapshot_get_size(

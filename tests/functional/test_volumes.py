@@ -13,7 +13,6 @@
 """Listing, managing and unmanaging volumes on real LVM."""
 
 import datetime
-import pathlib
 from typing import Any
 
 from cinder import context
@@ -23,9 +22,7 @@ import pytest
 
 from cinder_lvm_manage import listing
 from tests.lab import zoo
-from tests.unit import reports
 
-RECORDED = pathlib.Path(reports.__file__).parent
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
@@ -351,12 +348,9 @@ def test_deleting_a_volume_whose_manage_was_refused_touches_no_lv(
     ({}, 'open', False), ({'lvm_manage_in_use': True}, 'open', True),
     ({}, 'suspended', False), ({}, 'inactive', True), ({}, 'active', True)])
 def test_an_active_lv_is_judged_by_its_state_and_the_options(
-        group, load, tmp_path, monkeypatch, options, name, safe):
+        load, replay, options, name, safe):
     driver = load(lvm_manage_without_device_mapper=False, **options)
-    lvm = tmp_path / 'lvm'
-    lvm.write_text(f'#!/bin/sh\ncat {RECORDED}/device-mapper.json\n')
-    lvm.chmod(0o755)
-    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    replay('device-mapper')
     assert by_name(list_volumes(driver))[name]['safe_to_manage'] is safe
 
 

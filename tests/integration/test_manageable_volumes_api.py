@@ -261,6 +261,16 @@ def test_snapshots_are_listed_managed_and_given_back(cinder, api, group,
     assert group.names() == before
 
 
+def test_an_origin_of_unmanaged_snapshots_is_not_deleted(cinder, api, group,
+                                                         managed):
+    before = group.names()
+    origin = managed({'source-name': 'origin'})
+    assert api.delete(origin['id']).status == 202
+    api.wait(origin['id'], 'available')
+    assert group.names()[f"volume-{origin['id']}"] == before['origin']
+    assert 'does not manage: thick-snapshot.' in cinder.log_text()
+
+
 @pytest.mark.parametrize(('ref', 'why'), [
     ({'source-name': 'thick-snapshot'}, 'is a snapshot of LV origin, which'),
     ({'source-name': 'size-1g'}, 'is not a snapshot'),
