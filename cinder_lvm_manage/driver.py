@@ -45,6 +45,8 @@ from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
 from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.reference import Reference
+from cinder_lvm_manage.rules import Kind
+from cinder_lvm_manage.rules import Policy
 from cinder_lvm_manage.volume_group import VolumeGroup
 
 LOG = logging.getLogger(__name__)
@@ -68,9 +70,9 @@ def _refusal(existing_ref: object,
              exc: errors.InvalidReference | errors.NotManageable
              ) -> exception.CinderException:
     if isinstance(exc, errors.NotManageable):
-        if exc.verdict.kind is verdict.Kind.ALREADY_MANAGED:
+        if exc.verdict.kind is Kind.ALREADY_MANAGED:
             return exception.ManageExistingAlreadyManaged(volume_ref=str(exc))
-        if exc.verdict.kind is verdict.Kind.TYPE_MISMATCH:
+        if exc.verdict.kind is Kind.TYPE_MISMATCH:
             return exception.ManageExistingVolumeTypeMismatch(reason=str(exc))
     return exception.ManageExistingInvalidReference(
         existing_ref=abridged(existing_ref), reason=str(exc))
@@ -305,9 +307,9 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             raise exception.VolumeIsBusy(volume_name=volume.name)
 
     @property
-    def _policy(self) -> verdict.Policy:
+    def _policy(self) -> Policy:
         settings = self.configuration
-        return verdict.Policy(
+        return Policy(
             names=CinderNames(CONF.volume_name_template,
                               CONF.snapshot_name_template),
             thin_pool=(self.vg.vg_thin_pool if settings.lvm_type == 'thin'

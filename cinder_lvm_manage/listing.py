@@ -25,8 +25,8 @@ from cinder_lvm_manage import errors
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.reference import Reference
-from cinder_lvm_manage.verdict import Claim
-from cinder_lvm_manage.verdict import SnapshotClaim
+from cinder_lvm_manage.rules import Claim
+from cinder_lvm_manage.rules import SnapshotClaim
 from cinder_lvm_manage.verdict import Verdict
 
 _SORT_KEYS: dict[str, Callable[[LogicalVolume], Any]] = {

@@ -23,8 +23,8 @@ from cinder import objects
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.naming import CinderNames
-from cinder_lvm_manage.verdict import Claim
-from cinder_lvm_manage.verdict import SnapshotClaim
+from cinder_lvm_manage.rules import Claim
+from cinder_lvm_manage.rules import SnapshotClaim
 
 # Both by LV name; an owner is the id of a volume or a snapshot.
 Claims = dict[str, Claim]

@@ -12,55 +12,24 @@
 
 """The one rule on whether an LV may be managed, with all reasons why not.
 
-Listing and managing ask the same judge(). The tables of rules follow lvs(8):
-read them beside that page's "lv_attr bits".
+Listing and managing ask the same judge(); the rules are in rules.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import dataclasses
-import enum
-import functools
-import re
-from typing import Any
 
 from cinder_lvm_manage import errors
+from cinder_lvm_manage import rules
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
-from cinder_lvm_manage.naming import CinderNames
-
-
-@dataclasses.dataclass(frozen=True)
-class Policy:
-    """What the backend's volumes are, and what its operator has allowed.
-
-    :ivar names: how Cinder names its volumes
-    :ivar thin_pool: the pool of the backend's volumes; None if they are thick
-    :ivar in_use: an open LV may be managed
-    :ivar without_device_mapper: an LV whose state the kernel does not tell
-        may be managed
-    """
-
-    names: CinderNames
-    thin_pool: str | None = None
-    in_use: bool = False
-    without_device_mapper: bool = False
-
-
-class Kind(enum.Enum):
-    """What sort of obstacle a reason is; the strongest comes first."""
-
-    ALREADY_MANAGED = enum.auto()
-    UNSAFE = enum.auto()
-    TYPE_MISMATCH = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True)
 class Reason:
     """Why an LV may not be managed, and what to do about it."""
 
-    kind: Kind
+    kind: rules.Kind
     why: str
     remedy: str
 
@@ -80,7 +49,7 @@ class Verdict:
         return not self.reasons
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> rules.Kind:
         """The kind of the strongest reason; only of a verdict with some."""
         return min((reason.kind for reason in self.reasons),
                    key=lambda kind: kind.value)
@@ -96,320 +65,16 @@ class Verdict:
             raise errors.NotManageable(lv.name, self)
 
 
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """Cinder's claim to an LV as a volume.
-
-    :ivar owner: id of the volume (or snapshot) that has the LV already
-    """
-
-    owner: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class SnapshotClaim(Claim):
-    """Cinder's claim to an LV as a snapshot.
-
-    :ivar origin_owner: id of the volume that has the LV's origin
-    :ivar parent: id of the volume of which it is to be a snapshot; None for
-        any
-    """
-
-    origin_owner: str | None = None
-    parent: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Case:
-    """All that a rule may look at."""
-
-    lv: LogicalVolume
-    inventory: Inventory
-    claim: Any  # of the class that _RULES names for the rule's table
-    policy: Policy
-
-    @property
-    def thin_pool(self) -> LogicalVolume | None:
-        """The pool of a thin LV; None for other LVs."""
-        return (self.inventory.by_name.get(self.lv.pool)
-                if self.lv.is_thin else None)
-
-    @property
-    def dependents(self) -> str:
-        """The names of the LVs that have this one as their origin."""
-        return ', '.join(dependent.name for dependent
-                         in self.inventory.dependents(self.lv))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Rule:
-    """One line of the table; the texts are formatted with case and lv."""
-
-    applies: Callable[[_Case], object]
-    why: str
-    remedy: str
-    kind: Kind = Kind.UNSAFE
-
-
-# lv_attr's characters, by the place that lvs(8) gives them.
-_TYPE, _PERMISSIONS, _ALLOCATION, _STATE, _OPEN, _TARGET, _HEALTH = (
-    0, 1, 2, 4, 5, 6, 8)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Attr:
-    """lv_attr has one of these characters at this place."""
-
-    place: int
-    characters: str
-
-    def matches(self, attr: str) -> bool:
-        return attr[self.place] in self.characters
-
-    def __call__(self, case: _Case) -> bool:
-        return self.matches(case.lv.attr)
-
-
-def _pool_attr(place: int, characters: str) -> Callable[[_Case], bool]:
-    def applies(case: _Case) -> bool:
-        pool = case.thin_pool
-        return pool is not None and pool.attr[place] in characters
-    return applies
-
-
-def _pool_of(layout: str) -> Callable[[_Case], bool]:
-    return lambda case: ('pool' in case.lv.layouts
-                         and layout in case.lv.layouts)
-
-
-# The snapshot from which Cinder's LVM driver copies a thick clone.
-_CINDERS_TEMPORARY = re.compile(r'clone-snap-[0-9a-f-]{36}')
-
-_AS_ANY = (
-    # Whose it is.
-    _Rule(lambda case: case.claim.owner,
-          'is already managed as {claim.owner}',
-          'nothing is to be done, or unmanage that one first',
-          Kind.ALREADY_MANAGED),
-    _Rule(lambda case: _CINDERS_TEMPORARY.fullmatch(case.lv.name),
-          "is Cinder's temporary snapshot for a clone",
-          'Cinder removes it when the clone is done; if none is being made, '
-          'lvremove it'),
-    _Rule(lambda case: case.lv.name == 'lvmlock',
-          "holds lvmlockd's leases",
-          'leave it to lvmlockd'),
-
-    # What LVM keeps for its own use, and pools.
-    _Rule(_pool_of('thin'),
-          'is a thin pool',
-          'manage the thin volumes in it'),
-    _Rule(_pool_of('vdo'),
-          'is a VDO pool',
-          'manage the VDO volume on it'),
-    _Rule(_pool_of('cache'),
-          'is a cache pool',
-          'manage the LV that it caches'),
-    _Rule(lambda case: ('private' in case.lv.roles
-                        and 'pool' not in case.lv.layouts),
-          'is internal to LVM',
-          'manage the LV that it is a part of'),
-    _Rule(lambda case: (_Attr(_TYPE, 'v')(case)
-                        and 'vdo' not in case.lv.layouts),
-          'has no storage behind it',
-          'lvremove it'),
-
-    # What it is to other LVs.
-    _Rule(_Attr(_TYPE, 'S'),
-          'is being merged into its origin',
-          'wait until the merge is done and manage {lv.origin}'),
-    _Rule(lambda case: any(role.endswith('extthinorigin')
-                           for role in case.lv.roles),
-          'is the external origin of {case.dependents}, which would be '
-          'lost with it',
-          'copy it to an LV of its own and manage that'),
-
-    # What LVM is doing to it.
-    _Rule(_Attr(_TYPE, 'p'),
-          'is the temporary LV of a pvmove',
-          'wait until pvmove is done'),
-    _Rule(_Attr(_TYPE, 'c'),
-          'is being converted',
-          'wait until lvconvert is done'),
-    _Rule(lambda case: case.lv.attr[_ALLOCATION].isupper(),
-          'is locked by a pvmove',
-          'wait until pvmove is done, or pvmove --abort'),
-    _Rule(_Attr(_HEALTH, 's'),
-          'is being reshaped',
-          'wait until lvconvert is done'),
-    _Rule(_Attr(_HEALTH, 'R'),
-          'has images to be removed after a reshape',
-          'finish with lvconvert --stripes, see lvmraid(7)'),
-
-    # Whether its data can be read and written.
-    _Rule(_Attr(_STATE, 'sSM'),
-          'is suspended',
-          'dmsetup resume it'),
-    _Rule(_Attr(_STATE, 'IS'),
-          'is an invalid snapshot',
-          'lvremove it; its data is gone'),
-    _Rule(_Attr(_STATE, 'mM'),
-          'is a snapshot whose merge has failed',
-          'see lvconvert --merge in lvconvert(8)'),
-    _Rule(_Attr(_STATE, 'di'),
-          'has a device without a live table',
-          'lvchange --refresh {vg}/{lv.name}'),
-    _Rule(_Attr(_STATE, 'cC'),
-          'needs a check',
-          'lvconvert --repair {vg}/{lv.name}'),
-    _Rule(_Attr(_STATE, 'h'),
-          'is historical: only its name is left',
-          'nothing can be managed here'),
-    _Rule(_Attr(_TARGET, 'u'),
-          'has a target this kernel does not know',
-          'load the kernel module that it needs'),
-    _Rule(_Attr(_HEALTH, 'p'),
-          'lies on a missing physical volume',
-          'bring it back, then vgextend --restoremissing {vg} PV'),
-    _Rule(_Attr(_HEALTH, 'r'),
-          'has a RAID image that needs refresh or repair',
-          'lvchange --refresh or lvconvert --repair {vg}/{lv.name}'),
-    _Rule(_Attr(_HEALTH, 'm'),
-          'has RAID images that differ',
-          'lvchange --syncaction repair {vg}/{lv.name}'),
-    _Rule(_Attr(_HEALTH, 'E'),
-          'has errors in its writecache',
-          'see lvmcache(7)'),
-    _Rule(_Attr(_HEALTH, 'F'),
-          'has failed',
-          'see lvmthin(7) or lvmraid(7) on repairing it'),
-    _Rule(_Attr(_HEALTH, 'D'),
-          'is out of data space',
-          'lvextend {vg}/{lv.name}'),
-    _Rule(_Attr(_HEALTH, 'M'),
-          'has read-only metadata',
-          'see lvmthin(7) on repairing metadata'),
-    _Rule(_pool_attr(_HEALTH, 'F'),
-          'lies in thin pool {lv.pool}, which has failed',
-          'lvconvert --repair {vg}/{lv.pool}'),
-    _Rule(_pool_attr(_HEALTH, 'D'),
-          'lies in thin pool {lv.pool}, which is out of data space',
-          'lvextend {vg}/{lv.pool}'),
-    _Rule(_pool_attr(_HEALTH, 'M'),
-          'lies in thin pool {lv.pool}, whose metadata is read-only',
-          'lvconvert --repair {vg}/{lv.pool}'),
-    _Rule(_pool_attr(_HEALTH, 'p'),
-          'lies in thin pool {lv.pool}, which has a missing physical volume',
-          'bring it back, then vgextend --restoremissing {vg} PV'),
-    _Rule(_pool_attr(_STATE, 'cC'),
-          'lies in thin pool {lv.pool}, which needs a check',
-          'lvconvert --repair {vg}/{lv.pool}'),
-
-    # Whether somebody uses it.
-    _Rule(lambda case: (_Attr(_OPEN, 'o')(case)
-                        and not case.policy.in_use),
-          'is open',
-          'stop what uses it, see `lsblk` and `fuser -vm` for its device; '
-          'or set lvm_manage_in_use'),
-    _Rule(lambda case: ('X' in case.lv.attr[_STATE:]
-                        and not case.policy.without_device_mapper),
-          'is in a state that LVM cannot tell (lv_attr {lv.attr})',
-          'see that device-mapper works on this host; only if nothing is '
-          'ever active here, set lvm_manage_without_device_mapper'),
-
-    # Whether the group lets itself be changed.
-    _Rule(lambda case: case.inventory.exported,
-          'lies in the exported volume group {vg}',
-          'vgimport {vg}'),
-    _Rule(lambda case: case.inventory.partial,
-          'lies in volume group {vg}, of which a physical volume is missing: '
-          'LVM refuses to change it',
-          'bring it back, or vgreduce --removemissing {vg}'),
-    _Rule(lambda case: not case.inventory.writeable,
-          'lies in the read-only volume group {vg}',
-          'vgcfgrestore metadata in which it is writeable'),
-
-    # Whether it is what this backend's volumes are.
-    _Rule(lambda case: case.lv.is_thin and case.policy.thin_pool is None,
-          "is thin, in pool {lv.pool}, but this backend's volumes are thick",
-          'manage it through a backend with lvm_type = thin',
-          Kind.TYPE_MISMATCH),
-    _Rule(lambda case: (case.lv.is_thin
-                        and case.policy.thin_pool is not None
-                        and case.lv.pool != case.policy.thin_pool),
-          'lies in thin pool {lv.pool}, but this backend has its volumes in '
-          '{case.policy.thin_pool}',
-          'manage it through a backend with that pool',
-          Kind.TYPE_MISMATCH),
-    _Rule(lambda case: ('vdo' in case.lv.layouts
-                        and 'pool' not in case.lv.layouts),
-          "is a VDO volume, in pool {lv.pool}, as no backend's are",
-          'copy it to an LV of its own and manage that',
-          Kind.TYPE_MISMATCH),
-    _Rule(lambda case: (case.policy.thin_pool is not None
-                        and not case.lv.is_thin),
-          'is thick, but this backend has its volumes in thin pool '
-          '{case.policy.thin_pool}',
-          'manage it through a backend with lvm_type = default',
-          Kind.TYPE_MISMATCH),
-)
-
-
-_AS_VOLUME = (
-    _Rule(lambda case: case.policy.names.is_snapshot(case.lv),
-          'is a snapshot of {lv.origin}',
-          'manage it as a snapshot, once {lv.origin} is managed'),
-    _Rule(_Attr(_TYPE, 'O'),
-          'has a snapshot that is being merged into it',
-          'wait until the merge is done'),
-    _Rule(_Attr(_PERMISSIONS, 'r'),
-          'is read-only',
-          'lvchange --permission rw {vg}/{lv.name}'),
-    _Rule(_Attr(_PERMISSIONS, 'R'),
-          'is activated read-only',
-          'take it out of activation/read_only_volume_list in lvm.conf and '
-          'lvchange --refresh {vg}/{lv.name}'),
-)
-
-_AS_SNAPSHOT = (
-    _Rule(lambda case: not case.policy.names.is_snapshot(case.lv),
-          'is not a snapshot',
-          'manage it as a volume'),
-    _Rule(lambda case: (case.policy.names.is_snapshot(case.lv)
-                        and case.claim.origin_owner is None),
-          'is a snapshot of LV {lv.origin}, which is no volume of Cinder',
-          'manage {lv.origin} as a volume first'),
-    _Rule(lambda case: (case.claim.origin_owner is not None
-                        and case.claim.parent is not None
-                        and case.claim.origin_owner != case.claim.parent),
-          'is a snapshot of volume {claim.origin_owner}, not of volume '
-          '{claim.parent}',
-          'manage it under volume {claim.origin_owner}'),
-)
-
-
-_RULES = {Claim: _AS_ANY + _AS_VOLUME, SnapshotClaim: _AS_ANY + _AS_SNAPSHOT}
-
-
-def judge(lv: LogicalVolume, inventory: Inventory, claim: Claim,
-          policy: Policy) -> Verdict:
+def judge(lv: LogicalVolume, inventory: Inventory, claim: rules.Claim,
+          policy: rules.Policy) -> Verdict:
     """Whether this LV may be managed as what it is claimed as.
 
     :param inventory: what the LV was found in
     """
-    case = _Case(lv, inventory, claim, policy)
+    case = rules.Case(lv, inventory, claim, policy)
     words = {'case': case, 'claim': claim, 'lv': lv, 'vg': inventory.vg_name}
-    rules = _rules_left_by(lv.attr, type(claim))  # type: ignore[arg-type]
+    possible = rules.left_by(lv.attr, type(claim))  # type: ignore[arg-type]
     return Verdict(tuple(
         Reason(rule.kind, rule.why.format(**words),
                rule.remedy.format(**words))
-        for rule in rules if rule.applies(case)))
-
-
-# There are few different lv_attr in a group: what they alone decide is looked
-# up once for each, which halves the time that it takes to judge many LVs.
-@functools.cache
-def _rules_left_by(attr: str, claim: type[Claim]) -> tuple[_Rule, ...]:
-    """The rules but those that apply to no LV with this lv_attr."""
-    return tuple(rule for rule in _RULES[claim]
-                 if not isinstance(rule.applies, _Attr)
-                 or rule.applies.matches(attr))
+        for rule in possible if rule.applies(case)))

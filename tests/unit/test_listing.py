@@ -17,8 +17,8 @@ import ddt
 
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
-from cinder_lvm_manage.verdict import Claim
-from cinder_lvm_manage.verdict import SnapshotClaim
+from cinder_lvm_manage.rules import Claim
+from cinder_lvm_manage.rules import SnapshotClaim
 from cinder_lvm_manage.verdict import Verdict
 from tests.unit.reports import inventory
 

@@ -18,13 +18,12 @@ import types
 import pytest
 
 from cinder_lvm_manage import opts
-from cinder_lvm_manage import verdict
+from cinder_lvm_manage import rules
 
 README = ' '.join(pathlib.Path(__file__).parents[2].joinpath(
     'README.rst').read_text().split())
 
-RULES = (verdict._AS_ANY + verdict._AS_VOLUME
-         + verdict._AS_SNAPSHOT)
+RULES = rules.AS_ANY + rules.AS_VOLUME + rules.AS_SNAPSHOT
 
 # What stands in the README for the names that a reason speaks of.
 WORDS = {

@@ -24,10 +24,10 @@ import ddt
 from cinder_lvm_manage import verdict
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.naming import CinderNames
-from cinder_lvm_manage.verdict import Claim
-from cinder_lvm_manage.verdict import Kind
-from cinder_lvm_manage.verdict import Policy
-from cinder_lvm_manage.verdict import SnapshotClaim
+from cinder_lvm_manage.rules import Claim
+from cinder_lvm_manage.rules import Kind
+from cinder_lvm_manage.rules import Policy
+from cinder_lvm_manage.rules import SnapshotClaim
 from tests.lab import zoo
 from tests.unit.reports import inventory
 
