@@ -59,8 +59,8 @@ class CinderNames:
         LVM keeps a clone of a thin volume as a snapshot too; what tells the
         two apart is the name that Cinder gave it.
         """
-        is_clone = lv.is_thin and self.volume_id(lv.name) is not None
-        return lv.is_snapshot and not is_clone
+        return lv.is_snapshot and not (lv.is_thin
+                                       and self.volume_id(lv.name))
 
     @functools.cached_property
     def _volume_name(self) -> re.Pattern[str]:
