@@ -191,6 +191,22 @@ def test_a_snapshot_that_cinder_never_recorded_is_given_back_on_delete(
     assert zoo_group.tags('thick-snapshot') == set()
 
 
+def test_a_managed_snapshot_renamed_by_hand_is_still_managed(
+        zoo_group, adopted, snapshot):
+    driver, parent = adopted('origin')
+    managed = snapshot(parent)
+    managed.update(driver.manage_existing_snapshot(
+        managed, {'source-name': 'thick-snapshot'}))
+    managed.save()
+    zoo_group.lvm('lvrename', zoo_group.name, f'_{managed.name}', 'renamed')
+    entry = by_name(list_snapshots(driver))['renamed']
+    assert entry['cinder_id'] == managed.id
+    with pytest.raises(exception.ManageExistingAlreadyManaged,
+                       match=managed.id):
+        driver.manage_existing_snapshot(snapshot(parent),
+                                        {'source-name': 'renamed'})
+
+
 def test_ten_thousand_lvs_half_of_them_snapshots_are_one_command(
         group, driver, commands):
     group.restore(zoo.thin_volumes_with_snapshots(group.name, 5000))

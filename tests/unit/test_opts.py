@@ -1,0 +1,21 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+from importlib import metadata
+
+from cinder_lvm_manage import opts
+
+
+def test_the_sample_generator_finds_the_options_of_a_backend():
+    entry_point, = metadata.entry_points(group='oslo.config.opts',
+                                         name='cinder_lvm_manage')
+    assert entry_point.load()() == [('backend_defaults', opts.manage_opts)]
