@@ -26,6 +26,7 @@ from oslo_log import log as logging
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.inventory import Inventory
+from cinder_lvm_manage.logical_volume import Activation
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.volume_group import VolumeGroup
 
@@ -36,18 +37,29 @@ LOG = logging.getLogger(__name__)
 _TAG_PREFIX = 'cinder_lvm_manage:'
 _ADOPTER = _TAG_PREFIX + 'id='
 _FORMER_NAME = _TAG_PREFIX + 'name='
+_FORMER_STATE = _TAG_PREFIX + 'was='
+
+# As Cinder's volumes are: whatever it does with one, it opens its device.
+READY = Activation(active=True, skipped=False, automatic=True)
+# The journal's word for each field of Activation that is to be put back.
+_STATES: dict[str, dict[str, bool]] = {
+    'inactive': {'active': False},
+    'skipped': {'skipped': True},
+    'manual': {'automatic': False}}
 
 
 @dataclasses.dataclass(frozen=True)
 class Journal:
     """What an adoption wrote on its LV.
 
-    :ivar adopter: id of the Cinder volume that took the LV
+    :ivar adopter: id of the Cinder volume or snapshot that took the LV
     :ivar former_name: the LV's name before
+    :ivar former_state: how its activation was not ready, in _STATES' words
     """
 
     adopter: str
     former_name: str
+    former_state: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, lv: LogicalVolume) -> Journal | None:
@@ -57,12 +69,14 @@ class Journal:
                  if logical_volume.is_lv_name(name)]
         if len(adopters) != 1 or len(names) != 1:
             return None
-        return cls(adopters[0], names[0])
+        return cls(adopters[0], names[0],
+                   frozenset(_values(lv, _FORMER_STATE)) & _STATES.keys())
 
     @property
-    def tags(self) -> tuple[str, str]:
+    def tags(self) -> set[str]:
         """The LV tags that say this."""
-        return (_ADOPTER + self.adopter, _FORMER_NAME + self.former_name)
+        return {_ADOPTER + self.adopter, _FORMER_NAME + self.former_name,
+                *(_FORMER_STATE + state for state in self.former_state)}
 
 
 def _values(lv: LogicalVolume, prefix: str) -> list[str]:
@@ -74,11 +88,16 @@ def _journal_tags(lv: LogicalVolume) -> set[str]:
 
 
 def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
-          adopter: str, new_name: str) -> None:
-    """Give the LV Cinder's name; three commands, undone if one fails.
+          adopter: str, new_name: str, ready: bool = False,
+          extend_to: int | None = None) -> None:
+    """Give the LV Cinder's name; undone if a command fails.
+
+    Three commands, one more each to activate and to extend it.
 
     :param inventory: what the LV was judged in, under the group's lock
     :param adopter: id of the Cinder volume or snapshot that takes it
+    :param ready: activate it, now and after the next boot
+    :param extend_to: bytes that it is to have, if it is to be made longer
     :raises VolumeGroupError, AdoptionFailed: the LV has its old name and its
         old tags again, or the log says what could not be put back
     """
@@ -86,10 +105,13 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
         raise errors.AdoptionFailed(
             f'LV {lv.name} is to be named {new_name}, but there is an LV of '
             f'that name in volume group {vg.name}: rename that one')
-    journal = Journal(adopter, _name_to_give_back(lv))
+    activation = READY if ready else lv.activation
+    journal = _journal_of_adoption(lv, adopter, activation)
     try:
-        _write_journal(vg, lv, lv.name, set(journal.tags))
+        _put(vg, lv, lv.name, journal.tags, activation)
         vg.rename(lv.name, new_name)
+        if extend_to:
+            vg.extend(new_name, extend_to)
         adopted = vg.inventory().by_name.get(new_name)
         if adopted is None or adopted.uuid != lv.uuid:
             raise errors.AdoptionFailed(
@@ -105,12 +127,22 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
               'new_name': new_name})
 
 
-def _name_to_give_back(lv: LogicalVolume) -> str:
-    # The volume that adopted this LV is gone without having given it back
-    # (a lost database): what counts is the name that it had before.
-    journal = Journal.of(lv)
-    return (journal.former_name if journal and journal.adopter in lv.name
-            else lv.name)
+def _journal_of_adoption(lv: LogicalVolume, adopter: str,
+                         activation: Activation) -> Journal:
+    name = lv.name
+    state = {state for state, fields in _STATES.items()
+             for field, was in fields.items()
+             if getattr(lv.activation, field) is was
+             and getattr(activation, field) is not was}
+    earlier = Journal.of(lv)
+    if earlier:
+        # An adoption that was cut off may have changed its state already.
+        state |= earlier.former_state
+        if earlier.adopter in name:
+            # The volume that adopted this LV is gone without having given
+            # it back (a lost database): what counts is the name before.
+            name = earlier.former_name
+    return Journal(adopter, name, frozenset(state))
 
 
 def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
@@ -133,9 +165,12 @@ def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
                 vg.rename(new_name, name)
             elif Journal.of(touched) != journal:
                 continue
-            _write_journal(vg, touched, name,
-                           _journal_tags(lv) if touched.uuid == lv.uuid
-                           else _journal_tags(touched) - set(journal.tags))
+            if touched.uuid == lv.uuid:
+                _put(vg, touched, name, _journal_tags(lv), lv.activation)
+            else:
+                _put(vg, touched, name,
+                     _journal_tags(touched) - journal.tags,
+                     touched.activation)
     except errors.LVMManageError:
         LOG.exception('Adoption of LV %(lv)s (UUID %(uuid)s) as %(new_name)s '
                       'failed and could not be undone. Its tags, if it has '
@@ -144,13 +179,26 @@ def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
                        'prefix': _TAG_PREFIX})
 
 
-def _write_journal(vg: VolumeGroup, lv: LogicalVolume, name: str,
-                   tags: set[str]) -> None:
-    """Make these the LV's only tags of ours; `name` is its name now."""
+def _put(vg: VolumeGroup, lv: LogicalVolume, name: str, tags: set[str],
+         activation: Activation) -> None:
+    """Give the LV these tags of ours, and no other, and this activation.
+
+    One command for its metadata, one for its device; none where it has them.
+
+    :param name: its name now
+    """
     add = tags - set(lv.tags)
     remove = _journal_tags(lv) - tags
-    if add or remove:
-        vg.change_tags(name, add=sorted(add), remove=sorted(remove))
+    flags = {field: getattr(activation, field)
+             for field in ('skipped', 'automatic')
+             if getattr(activation, field) != getattr(lv.activation, field)}
+    # While the journal stands, what an interruption leaves can be put back.
+    if lv.activation.active and activation.active is False:
+        vg.deactivate(name)
+    if add or remove or flags:
+        vg.change(name, sorted(add), sorted(remove), **flags)
+    if lv.activation.active is False and activation.active:
+        vg.activate(name)
 
 
 def adopted_by(inventory: Inventory, adopter: str) -> LogicalVolume | None:
@@ -166,22 +214,34 @@ def give_back(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
               restore_name: bool) -> None:
     """Undo an adoption: the old name where it is free, and no tag of ours.
 
-    An LV that was never adopted keeps its name. Two commands at most.
+    It is active, and to be activated, as it was before, but not deactivated
+    while it is open. An LV that was never adopted stays as it is. Three
+    commands at most.
 
     :raises VolumeGroupError: LVM refused; try again
     """
     journal = Journal.of(lv)
     name = lv.name
-    if restore_name and journal and journal.former_name != name:
-        if journal.former_name in inventory.by_name:
-            LOG.warning('LV %(name)s cannot have its old name %(old)s again: '
-                        'another LV of volume group %(vg)s has it.',
-                        {'name': name, 'old': journal.former_name,
-                         'vg': vg.name})
-        else:
-            vg.rename(name, journal.former_name)
-            name = journal.former_name
-    _write_journal(vg, lv, name, set())
+    activation = lv.activation
+    if journal:
+        for state in journal.former_state:
+            activation = activation._replace(**_STATES[state])
+        if lv.is_open:
+            activation = activation._replace(active=True)
+        if restore_name and journal.former_name != name:
+            name = _renamed(vg, inventory, lv, journal.former_name)
+    _put(vg, lv, name, set(), activation)
     LOG.info('LV %(old)s (UUID %(uuid)s) of volume group %(vg)s is no longer '
              'managed by Cinder; its name is %(name)s now.',
              {'old': lv.name, 'uuid': lv.uuid, 'vg': vg.name, 'name': name})
+
+
+def _renamed(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
+             former_name: str) -> str:
+    if former_name in inventory.by_name:
+        LOG.warning('LV %(name)s cannot have its old name %(old)s again: '
+                    'another LV of volume group %(vg)s has it.',
+                    {'name': lv.name, 'old': former_name, 'vg': vg.name})
+        return lv.name
+    vg.rename(lv.name, former_name)
+    return former_name

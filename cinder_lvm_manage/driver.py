@@ -23,30 +23,29 @@ from collections.abc import Sequence
 import functools
 from typing import Any
 
+from cinder import context
 from cinder import coordination
 from cinder import exception
 from cinder import interface
 from cinder import objects
 from cinder import utils
 from cinder.volume import configuration
-from cinder.volume.drivers import lvm
-import decorator
 from oslo_config import cfg
 from oslo_log import log as logging
 
 from cinder_lvm_manage import adoption
-from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
 from cinder_lvm_manage import records
 from cinder_lvm_manage import verdict
+from cinder_lvm_manage.any_size import AnySizeLVMDriver
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
-from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.reference import Reference
-from cinder_lvm_manage.rules import Kind
 from cinder_lvm_manage.rules import Policy
+from cinder_lvm_manage.translation import in_cinders_words
+from cinder_lvm_manage.verdict import Verdict
 from cinder_lvm_manage.volume_group import VolumeGroup
 
 LOG = logging.getLogger(__name__)
@@ -60,53 +59,19 @@ _one_at_a_time = coordination.synchronized(
     'cinder-lvm-manage-{self.vg.vg_name}')
 
 
+def _volume_claims(volume: objects.Volume) -> Callable[..., records.Claims]:
+    return functools.partial(records.volume_claims,
+                             volume_type_id=volume.volume_type_id)
+
+
 def _snapshot_claims(snapshot: objects.Snapshot
                      ) -> Callable[..., records.Claims]:
     return functools.partial(records.snapshot_claims,
                              parent=snapshot.volume_id)
 
 
-def _refusal(existing_ref: object,
-             exc: errors.InvalidReference | errors.NotManageable
-             ) -> exception.CinderException:
-    if isinstance(exc, errors.NotManageable):
-        if exc.verdict.kind is Kind.ALREADY_MANAGED:
-            return exception.ManageExistingAlreadyManaged(volume_ref=str(exc))
-        if exc.verdict.kind is Kind.TYPE_MISMATCH:
-            return exception.ManageExistingVolumeTypeMismatch(reason=str(exc))
-    return exception.ManageExistingInvalidReference(
-        existing_ref=abridged(existing_ref), reason=str(exc))
-
-
-@decorator.decorator
-def _in_cinders_words(method: Callable[..., Any], *args: Any) -> Any:
-    """Turn this package's errors into Cinder's.
-
-    A refusal is logged, for Cinder itself shows no more than a status.
-    """
-    try:
-        return method(*args)
-    except (errors.InvalidReference, errors.NotManageable) as exc:
-        refusal = exc
-    except errors.InvalidPage as exc:
-        raise exception.InvalidInput(reason=str(exc)) from exc
-    except errors.LVMManageError as exc:
-        raise exception.VolumeBackendAPIException(data=str(exc)) from exc
-    except AttributeError as exc:
-        # Cinder takes it for a driver without listing and answers with an
-        # empty list (cinder/volume/manager.py, get_manageable_volumes).
-        raise exception.VolumeDriverException(message=repr(exc)) from exc
-    # Out of the except clause, where oslo.log would say the reasons twice.
-    _, resource, existing_ref = args
-    LOG.warning('Existing LV %(ref)s is not managed as %(kind)s %(id)s: '
-                '%(why)s',
-                {'ref': abridged(existing_ref), 'id': resource.id,
-                 'kind': resource.obj_name().lower(), 'why': refusal})
-    raise _refusal(existing_ref, refusal) from refusal
-
-
 @interface.volumedriver
-class LVMManageDriver(lvm.LVMVolumeDriver):
+class LVMManageDriver(AnySizeLVMDriver):
     """Cinder's LVM driver, with the LVs that lie on the group already."""
 
     VERSION = '1.0.0'
@@ -120,7 +85,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         """Cinder's options for LVM, and opts.manage_opts."""
         return super().get_driver_options() + opts.manage_opts
 
-    @_in_cinders_words
+    @in_cinders_words
     def manage_existing_get_size(self, volume: objects.Volume,
                                  existing_ref: object) -> int:
         """The size in GiB, rounded up from the LV's bytes.
@@ -129,19 +94,20 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing from it
         """
-        _, lv = self._manageable(existing_ref, records.volume_claims)
+        _, lv, _ = self._manageable(existing_ref, _volume_claims(volume))
         return lv.size_gib
 
     @_one_at_a_time
-    @_in_cinders_words
+    @in_cinders_words
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
         """Give the LV the volume's name; raises as the method above."""
-        inventory, lv = self._manageable(existing_ref, records.volume_claims)
+        inventory, lv, judged = self._manageable(existing_ref,
+                                                 _volume_claims(volume))
         adoption.adopt(self._volume_group, inventory, lv, volume.id,
-                       volume.name)
+                       volume.name, ready=True, extend_to=judged.extend_to)
 
-    @_in_cinders_words
+    @in_cinders_words
     def get_manageable_volumes(self, cinder_volumes: Sequence[objects.Volume],
                                marker: object, limit: int | None,
                                offset: int | None, sort_keys: Sequence[str],
@@ -155,7 +121,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
                              (marker, limit, offset, sort_keys, sort_dirs))
 
     @_one_at_a_time
-    @_in_cinders_words
+    @in_cinders_words
     def unmanage(self, volume: objects.Volume) -> None:
         """Give the LV its old name back; its data stays as it is."""
         self._give_back(f'volume {volume.id}', volume.id, volume.name)
@@ -173,7 +139,18 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             self._refuse_to_delete_an_origin(volume)
             super().delete_volume(volume)
 
-    @_in_cinders_words
+    def migrate_volume(self, ctxt: context.RequestContext,
+                       volume: objects.Volume, host: dict[str, Any],
+                       *args: Any, **kwargs: Any
+                       ) -> tuple[bool, dict[str, Any] | None]:
+        """Copy the LV to another group of this host and delete it here.
+
+        :raises VolumeIsBusy: the LV has snapshots that Cinder knows not of
+        """
+        self._refuse_to_delete_an_origin(volume)
+        return super().migrate_volume(ctxt, volume, host, *args, **kwargs)
+
+    @in_cinders_words
     def manage_existing_snapshot_get_size(self, snapshot: objects.Snapshot,
                                           existing_ref: object) -> int:
         """The size in GiB, rounded up, of what the snapshot's device shows.
@@ -186,11 +163,11 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
             whatever would keep manage_existing_snapshot from it
         """
-        _, lv = self._manageable(existing_ref, _snapshot_claims(snapshot))
+        _, lv, _ = self._manageable(existing_ref, _snapshot_claims(snapshot))
         return lv.size_gib
 
     @_one_at_a_time
-    @_in_cinders_words
+    @in_cinders_words
     def manage_existing_snapshot(self, snapshot: objects.Snapshot,
                                  existing_ref: object) -> dict[str, str]:
         """Give the LV the snapshot's name; raises as the method above.
@@ -198,13 +175,13 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
         :returns: provider_id, by which records.was_managed knows that Cinder
             has saved the snapshot as having this LV
         """
-        inventory, lv = self._manageable(existing_ref,
-                                         _snapshot_claims(snapshot))
+        inventory, lv, _ = self._manageable(existing_ref,
+                                            _snapshot_claims(snapshot))
         adoption.adopt(self._volume_group, inventory, lv, snapshot.id,
                        self._policy.names.of_snapshot(snapshot.name))
         return {'provider_id': lv.uuid}
 
-    @_in_cinders_words
+    @in_cinders_words
     def get_manageable_snapshots(self,
                                  cinder_snapshots: Sequence[objects.Snapshot],
                                  marker: object, limit: int | None,
@@ -219,7 +196,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
                              (marker, limit, offset, sort_keys, sort_dirs))
 
     @_one_at_a_time
-    @_in_cinders_words
+    @in_cinders_words
     def unmanage_snapshot(self, snapshot: objects.Snapshot) -> None:
         """Give the LV its old name back; its data stays as it is."""
         self._give_back(f'snapshot {snapshot.id}', snapshot.id,
@@ -236,15 +213,16 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
 
     def _manageable(self, existing_ref: object,
                     claims_of: Callable[..., records.Claims]
-                    ) -> tuple[Inventory, LogicalVolume]:
+                    ) -> tuple[Inventory, LogicalVolume, Verdict]:
         """The LV that the reference points at, judged safe to manage."""
         reference = Reference.parse(existing_ref)
         inventory = self._volume_group.inventory()
         lv = inventory.find(reference)
         policy = self._policy
         claim = claims_of([lv.name], inventory, policy.names)[lv.name]
-        verdict.judge(lv, inventory, claim, policy).raise_for(lv)
-        return inventory, lv
+        judged = verdict.judge(lv, inventory, claim, policy)
+        judged.raise_for(lv)
+        return inventory, lv, judged
 
     def _entries(self, snapshots: bool,
                  claims_of: Callable[..., records.Claims],
@@ -278,7 +256,7 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
                            self.configuration.lvm_manage_restore_name)
 
     @_one_at_a_time
-    @_in_cinders_words
+    @in_cinders_words
     def _undo_adoption(self, what: str, adopter: str) -> bool:
         """Give back what this volume or snapshot adopted; False if nothing."""
         inventory = self._volume_group.inventory()
@@ -292,19 +270,19 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
                     {'what': what, 'uuid': lv.uuid})
         return True
 
-    @_in_cinders_words
+    @in_cinders_words
     def _refuse_to_delete_an_origin(self, volume: objects.Volume) -> None:
         """Cinder's own snapshots are deleted before; these are others."""
         inventory = self._volume_group.inventory()
         names = self._policy.names
         snapshots = [lv.name for lv in inventory.lvs
-                     if lv.origin == volume.name and names.is_snapshot(lv)]
+                     if lv.origin == volume['name'] and names.is_snapshot(lv)]
         if snapshots:
-            LOG.error('Volume %(id)s is not deleted: it has snapshots that '
-                      'Cinder does not manage: %(snapshots)s. Manage or '
+            LOG.error('Volume %(id)s is not deleted here: it has snapshots '
+                      'that Cinder does not manage: %(snapshots)s. Manage or '
                       'lvremove them first.',
-                      {'id': volume.id, 'snapshots': ', '.join(snapshots)})
-            raise exception.VolumeIsBusy(volume_name=volume.name)
+                      {'id': volume['id'], 'snapshots': ', '.join(snapshots)})
+            raise exception.VolumeIsBusy(volume_name=volume['name'])
 
     @property
     def _policy(self) -> Policy:
@@ -315,7 +293,8 @@ class LVMManageDriver(lvm.LVMVolumeDriver):
             thin_pool=(self.vg.vg_thin_pool if settings.lvm_type == 'thin'
                        else None),
             in_use=settings.lvm_manage_in_use,
-            without_device_mapper=settings.lvm_manage_without_device_mapper)
+            without_device_mapper=settings.lvm_manage_without_device_mapper,
+            extend_to_gib=settings.lvm_manage_extend_to_gib)
 
     @functools.cached_property
     def _volume_group(self) -> VolumeGroup:

@@ -27,17 +27,22 @@ from cinder_lvm_manage.reference import Reference
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
-    """A volume group and its LVs, the hidden ones too, in LVM's order."""
+    """A volume group and its LVs, the hidden ones too, in LVM's order.
+
+    :ivar free: bytes that no LV has
+    """
 
     vg_name: str
     exported: bool
     partial: bool
     writeable: bool
+    free: int
     lvs: tuple[LogicalVolume, ...]
 
     # The report's fields of the group itself, as from_report reads them.
     VG_FIELDS: typing.ClassVar = (
-        'vg_name', 'vg_exported', 'vg_partial', 'vg_permissions')
+        'vg_name', 'vg_exported', 'vg_partial', 'vg_permissions',
+        'vg_free')
 
     @classmethod
     def from_report(cls, text: str) -> Inventory:
@@ -52,6 +57,7 @@ class Inventory:
                        exported=vg['vg_exported'] == '1',
                        partial=vg['vg_partial'] == '1',
                        writeable=vg['vg_permissions'] == 'writeable',
+                       free=int(vg['vg_free']),
                        lvs=tuple(map(LogicalVolume.from_report,
                                      report['lv'])))
         except (KeyError, TypeError, AttributeError) as exc:

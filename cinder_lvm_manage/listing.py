@@ -21,6 +21,7 @@ import itertools
 import json
 from typing import Any
 
+from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
@@ -93,10 +94,12 @@ def entry(lv: LogicalVolume, claim: Claim,
         'reason_not_safe': verdict.reason or None,
         'cinder_id': claim.owner,
         'extra_info': _extra_info(lv)}
+    if verdict.extend_to:
+        row['extra_info']['size_bytes_managed'] = str(verdict.extend_to)
     if isinstance(claim, SnapshotClaim):
         row['source_reference'] = {'source-name': lv.origin}
         row['extra_info'] |= {
-            'kind': 'thin' if lv.is_thin else 'thick',
+            'kind': lv.provisioning,
             'data_percent': lv.data_percent,
             'invalid': str(lv.is_invalid_snapshot),
             'origin_volume_id': claim.origin_owner or ''}
@@ -115,4 +118,6 @@ def _extra_info(lv: LogicalVolume) -> dict[str, str]:
         info['pool'] = lv.pool
     if lv.origin:
         info['origin'] = lv.origin
+    if lv.is_open and (users := block_device.users(*lv.device)):
+        info['users'] = ', '.join(users)
     return info

@@ -38,8 +38,22 @@ def is_lv_uuid(uuid: object) -> typing.TypeGuard[str]:
 
 # The report's fields that make a row, as LogicalVolume.from_report reads them.
 FIELDS = ('lv_name', 'lv_uuid', 'lv_size', 'lv_attr', 'lv_role', 'lv_layout',
+          'lv_autoactivation', 'lv_kernel_major', 'lv_kernel_minor',
           'origin', 'origin_size', 'pool_lv', 'lv_tags', 'data_percent',
           'lv_time')
+
+
+class Activation(typing.NamedTuple):
+    """Whether an LV has a device, now and after the next boot.
+
+    :ivar active: None where LVM cannot tell
+    :ivar skipped: `lvchange --activate y` passes it over
+    :ivar automatic: it is activated when its physical volumes appear
+    """
+
+    active: bool | None
+    skipped: bool
+    automatic: bool
 
 
 class LogicalVolume(typing.NamedTuple):
@@ -52,6 +66,8 @@ class LogicalVolume(typing.NamedTuple):
     :ivar visible: False for the LVs that lvs shows in brackets
     :ivar size: in bytes, exact, as a reader of its device sees it; for a
         thick snapshot that is its origin's size, not its room for changes
+    :ivar lv_size: in bytes, as lvs shows it: for a thick snapshot its room
+    :ivar device: major and minor number, (-1, -1) while it has no device
     :ivar data_percent: how full a snapshot or pool is, as LVM prints it
     """
 
@@ -59,11 +75,14 @@ class LogicalVolume(typing.NamedTuple):
     visible: bool
     uuid: str
     size: int
+    lv_size: int
     attr: str
     roles: tuple[str, ...]
     layouts: tuple[str, ...]
     origin: str
     pool: str
+    automatic: bool
+    device: tuple[int, int]
     tags: tuple[str, ...]
     data_percent: str
     created: str
@@ -84,11 +103,15 @@ class LogicalVolume(typing.NamedTuple):
                    uuid=row['lv_uuid'],
                    size=int(row['origin_size' if 'thicksnapshot' in roles
                                 else 'lv_size']),
+                   lv_size=int(row['lv_size']),
                    attr=row['lv_attr'],
                    roles=roles,
                    layouts=_words(row['lv_layout']),
                    origin=row['origin'].strip('[]'),
                    pool=row['pool_lv'].strip('[]'),
+                   automatic=row['lv_autoactivation'] == '1',
+                   device=(int(row['lv_kernel_major']),
+                           int(row['lv_kernel_minor'])),
                    tags=_words(row['lv_tags']),
                    data_percent=row['data_percent'],
                    created=row['lv_time'])
@@ -99,9 +122,26 @@ class LogicalVolume(typing.NamedTuple):
         return -(-self.size // units.Gi)
 
     @property
+    def activation(self) -> Activation:
+        """Its activation now."""
+        return Activation(active={'a': True, '-': False}.get(self.attr[4]),
+                          skipped=self.attr[9] == 'k',
+                          automatic=self.automatic)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something on this host holds its device open."""
+        return self.attr[5] == 'o'
+
+    @property
     def is_thin(self) -> bool:
         """Whether this is a volume in a thin pool, a snapshot included."""
         return 'thin' in self.layouts and 'pool' not in self.layouts
+
+    @property
+    def provisioning(self) -> str:
+        """As volume types have it: thin or thick."""
+        return 'thin' if self.is_thin else 'thick'
 
     @property
     def is_snapshot(self) -> bool:

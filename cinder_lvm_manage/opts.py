@@ -24,6 +24,12 @@ manage_opts = [
              'it open. Renaming it leaves its users working, but from then '
              'on both they and Cinder write to it.'),
     cfg.BoolOpt(
+        'lvm_manage_extend_to_gib',
+        default=False,
+        help='Extend a logical volume to the whole GiB that Cinder records '
+             'for it when it is managed as a volume. Without this it keeps '
+             'its size. It keeps the new one when it is unmanaged.'),
+    cfg.BoolOpt(
         'lvm_manage_restore_name',
         default=True,
         help='Give a logical volume the name it had before it was managed '

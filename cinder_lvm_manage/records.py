@@ -19,6 +19,8 @@ from collections.abc import Iterable
 
 from cinder import context
 from cinder import objects
+from cinder.scheduler.filters import extra_specs_ops
+from cinder.volume import volume_types
 
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage.inventory import Inventory
@@ -30,18 +32,28 @@ from cinder_lvm_manage.rules import SnapshotClaim
 Claims = dict[str, Claim]
 Owners = dict[str, str]
 
+_CAPABILITIES = {'thin_provisioning_support': 'thin',
+                 'thick_provisioning_support': 'thick'}
+
 
 def volume_claims(lv_names: Collection[str], inventory: Inventory,
                   names: CinderNames,
-                  known: Iterable[objects.Volume] = ()) -> Claims:
+                  known: Iterable[objects.Volume] = (),
+                  volume_type_id: str | None = None) -> Claims:
     """Which volumes have these LVs, of whichever backend they are.
 
     :param known: the volumes of this backend, where the caller has them;
         others that an LV's name or journal speaks of are looked up, in two
         queries
+    :param volume_type_id: of the volume that they are to be; None for any
     """
     owners = _volume_owners(lv_names, inventory, names, known)
-    return {name: Claim(owners.get(name)) for name in lv_names}
+    for name in set(lv_names) - owners.keys():
+        # A thin snapshot whose origin is gone is none to LVM.
+        if owner := _owner_by_snapshot_name(name, names):
+            owners[name] = owner
+    provisioning = _provisioning(volume_type_id)
+    return {name: Claim(owners.get(name), provisioning) for name in lv_names}
 
 
 def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
@@ -57,8 +69,9 @@ def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
     origins = {name: inventory.by_name[name].origin for name in lv_names}
     origin_owners = _volume_owners(
         set(origins.values()) & inventory.by_name.keys(), inventory, names)
-    return {name: SnapshotClaim(owners.get(name), origin_owners.get(origin),
-                                parent)
+    return {name: SnapshotClaim(owners.get(name),
+                                origin_owner=origin_owners.get(origin),
+                                parent=parent)
             for name, origin in origins.items()}
 
 
@@ -98,14 +111,38 @@ def _snapshot_owners(lv_names: Collection[str], inventory: Inventory,
     for name in lv_names:
         if name in owners:
             continue
-        if snapshot_id := names.snapshot_id(name):
-            if _snapshot(snapshot_id):
-                owners[name] = snapshot_id
+        if names.snapshot_id(name):
+            if owner := _owner_by_snapshot_name(name, names):
+                owners[name] = owner
         elif journal := adoption.Journal.of(inventory.by_name[name]):
             snapshot = _snapshot(journal.adopter)
             if snapshot and was_managed(snapshot):
                 owners[name] = snapshot.id
     return owners
+
+
+def _owner_by_snapshot_name(lv_name: str, names: CinderNames) -> str | None:
+    snapshot_id = names.snapshot_id(lv_name)
+    return snapshot_id if snapshot_id and _snapshot(snapshot_id) else None
+
+
+def _provisioning(volume_type_id: str | None) -> frozenset[str]:
+    """What the volume type allows, of thin and thick.
+
+    Types tell it by provisioning:type, which Cinder's scheduler reads when it
+    reckons capacity, or by the capabilities that LVMVolumeDriver reports.
+    """
+    specs = (volume_types.get_volume_type_extra_specs(volume_type_id)
+             if volume_type_id else {})
+    allowed = {'thin', 'thick'}
+    for key, wanted in specs.items():
+        scope, _, name = key.rpartition(':')
+        if key == 'provisioning:type':
+            allowed &= {wanted}
+        elif scope in ('', 'capabilities') and name in _CAPABILITIES:
+            allowed = {each for each in allowed if extra_specs_ops.match(
+                str(each == _CAPABILITIES[name]), wanted)}
+    return frozenset(allowed)
 
 
 def was_available(volume: objects.Volume) -> bool:

@@ -25,6 +25,9 @@ import functools
 import re
 from typing import Any
 
+from oslo_utils import units
+
+from cinder_lvm_manage import block_device
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
@@ -47,12 +50,14 @@ class Policy:
     :ivar in_use: an open LV may be managed
     :ivar without_device_mapper: an LV whose state the kernel does not tell
         may be managed
+    :ivar extend_to_gib: a volume's LV is made as long as its whole GiB
     """
 
     names: CinderNames
     thin_pool: str | None = None
     in_use: bool = False
     without_device_mapper: bool = False
+    extend_to_gib: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +65,11 @@ class Claim:
     """Cinder's claim to an LV as a volume.
 
     :ivar owner: id of the volume (or snapshot) that has the LV already
+    :ivar provisioning: what its volume type allows, of thin and thick
     """
 
     owner: str | None = None
+    provisioning: frozenset[str] = frozenset({'thin', 'thick'})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +99,28 @@ class Case:
         """The pool of a thin LV; None for other LVs."""
         return (self.inventory.by_name.get(self.lv.pool)
                 if self.lv.is_thin else None)
+
+    @property
+    def users(self) -> str:
+        """Who holds the LV open, where that can be told."""
+        return ''.join(f', {user}'
+                       for user in block_device.users(*self.lv.device))
+
+    @property
+    def extend_to(self) -> int | None:
+        """Bytes that the LV is to be made long as a volume; None if none."""
+        if (not self.policy.extend_to_gib
+                or isinstance(self.claim, SnapshotClaim)):
+            return None
+        whole = self.lv.size_gib * units.Gi
+        return whole if self.lv.size < whole else None
+
+    @property
+    def missing(self) -> int:
+        """Bytes that extending the LV lacks in the group; at least."""
+        if self.extend_to is None or self.lv.is_thin:
+            return 0
+        return max(0, self.extend_to - self.lv.size - self.inventory.free)
 
     @property
     def dependents(self) -> str:
@@ -266,7 +295,7 @@ AS_ANY = (
     # Whether somebody uses it.
     Rule(lambda case: (_Attr(_OPEN, 'o')(case)
                        and not case.policy.in_use),
-         'is open',
+         'is open{case.users}',
          'stop what uses it, see `lsblk` and `fuser -vm` for its device; '
          'or set lvm_manage_in_use'),
     Rule(lambda case: ('X' in case.lv.attr[_STATE:]
@@ -327,6 +356,25 @@ AS_VOLUME = (
          'is activated read-only',
          'take it out of activation/read_only_volume_list in lvm.conf and '
          'lvchange --refresh {vg}/{lv.name}'),
+
+    # Whether it can be made as long as its whole GiB.
+    Rule(lambda case: case.missing,
+         'is to be extended from {lv.size} to {case.extend_to} bytes, but '
+         'volume group {vg} has {case.inventory.free} free',
+         'vgextend {vg}, or unset lvm_manage_extend_to_gib'),
+    Rule(lambda case: (case.extend_to and case.lv.activation.active
+                       and _Attr(_TYPE, 'o')(case)),
+         'is to be extended to {case.extend_to} bytes, which LVM does not do '
+         'to an active LV with thick snapshots',
+         'lvchange --activate n {vg}/{lv.name}, or unset '
+         'lvm_manage_extend_to_gib'),
+
+    # Whether it is what the volume's type asks for.
+    Rule(lambda case: case.lv.provisioning not in case.claim.provisioning,
+         'is {lv.provisioning}, which the volume type does not allow',
+         'manage it with a volume type whose provisioning:type is '
+         '{lv.provisioning}, or that has none',
+         Kind.TYPE_MISMATCH),
 )
 
 AS_SNAPSHOT = (

@@ -39,9 +39,14 @@ class Reason:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """Every reason against managing an LV; none means that it is safe."""
+    """Every reason against managing an LV; none means that it is safe.
+
+    :ivar extend_to: bytes that managing it as a volume would make it long;
+        None if it keeps its size
+    """
 
     reasons: tuple[Reason, ...]
+    extend_to: int | None = None
 
     @property
     def safe(self) -> bool:
@@ -77,4 +82,5 @@ def judge(lv: LogicalVolume, inventory: Inventory, claim: rules.Claim,
     return Verdict(tuple(
         Reason(rule.kind, rule.why.format(**words),
                rule.remedy.format(**words))
-        for rule in possible if rule.applies(case)))
+        for rule in possible if rule.applies(case)),
+        case.extend_to)

@@ -89,12 +89,44 @@ class VolumeGroup(executor.Executor):
                 'letters, digits and + _ . - only')
         self._run('lvrename', self.name, lv_name, new_name)
 
-    def change_tags(self, lv_name: str, add: Iterable[str] = (),
-                    remove: Iterable[str] = ()) -> None:
-        """:raises VolumeGroupError: LVM refused"""
-        options = [word for tag in add for word in ('--addtag', tag)]
-        options += [word for tag in remove for word in ('--deltag', tag)]
+    def change(self, lv_name: str, add_tags: Iterable[str] = (),
+               remove_tags: Iterable[str] = (), skipped: bool | None = None,
+               automatic: bool | None = None) -> None:
+        """Change the LV's metadata, in one command; None leaves a flag.
+
+        :raises VolumeGroupError: LVM refused
+        """
+        options = [word for tag in add_tags for word in ('--addtag', tag)]
+        options += [word for tag in remove_tags for word in ('--deltag', tag)]
+        if skipped is not None:
+            options += ['--setactivationskip', 'ny'[skipped]]
+        if automatic is not None:
+            options += ['--setautoactivation', 'ny'[automatic]]
         self._run('lvchange', *options, f'{self.name}/{lv_name}')
+
+    def activate(self, lv_name: str) -> None:
+        """:raises VolumeGroupError: LVM refused"""
+        self._run('lvchange', '--activate', 'y', '--yes',
+                  '--ignoreactivationskip', f'{self.name}/{lv_name}')
+
+    def deactivate(self, lv_name: str) -> None:
+        """:raises VolumeGroupError: LVM refused; it may be open"""
+        self._run('lvchange', '--activate', 'n', f'{self.name}/{lv_name}')
+
+    def extend(self, lv_name: str, size: int) -> None:
+        """Make the LV this long, in bytes, rounded up to whole extents.
+
+        :raises VolumeGroupError: LVM refused; there may be no room
+        """
+        self._run('lvextend', '--size', f'{size}b', f'{self.name}/{lv_name}')
+
+    def create_thick_snapshot(self, origin: str, lv_name: str) -> None:
+        """Make a snapshot that never overflows: LVM reckons its room.
+
+        :raises VolumeGroupError: LVM refused; there may be no room
+        """
+        self._run('lvcreate', '--snapshot', '--extents', '100%ORIGIN',
+                  '--name', lv_name, f'{self.name}/{origin}')
 
     def _run(self, *command: str) -> str:
         try:

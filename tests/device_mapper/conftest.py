@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from oslo_utils import units
 import pytest
 
+from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -41,5 +42,5 @@ def group(lvm_type: str) -> Iterator[ScratchVolumeGroup]:
 def cinder(group: ScratchVolumeGroup,
            lvm_type: str) -> Iterator[CinderDeployment]:
     """A Cinder with this project's driver on that group."""
-    with CinderDeployment(group, options={'lvm_type': lvm_type}) as deployment:
+    with CinderDeployment(Backend(group, {'lvm_type': lvm_type})) as deployment:
         yield deployment

@@ -18,6 +18,7 @@ from typing import Any
 from cinder import context
 from cinder import exception
 from cinder import objects
+from oslo_utils import units
 import pytest
 
 from cinder_lvm_manage import listing
@@ -141,6 +142,86 @@ def test_unmanage_gives_the_lv_back_as_it_was(group, driver, volume, commands):
                         'lv_attr') == before
 
 
+def test_an_lv_that_is_not_activated_by_itself_is_until_it_is_unmanaged(
+        group, driver, volume, commands):
+    group.create('data1', '4m')
+    group.lvm('lvchange', '--setactivationskip', 'y',
+              '--setautoactivation', 'n', f'{group.name}/data1')
+    fields = ('lv_skip_activation', 'lv_autoactivation', 'lv_name', 'lv_tags')
+    before = group.report(*fields)
+    managed = volume()
+    commands.clear()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    assert len(commands) == 4
+    now, = group.report(*fields)
+    assert (now['lv_skip_activation'], now['lv_autoactivation']) == (
+        '', 'enabled')
+    assert {'cinder_lvm_manage:was=skipped', 'cinder_lvm_manage:was=manual'
+            } <= set(now['lv_tags'].split(','))
+    driver.unmanage(managed)
+    assert group.report(*fields) == before
+
+
+def test_an_lv_is_extended_to_its_whole_gib_where_the_operator_says_so(
+        group, load, volume, commands):
+    driver = load(lvm_manage_extend_to_gib=True)
+    group.create('data1', '1028m')
+    entry, = list_volumes(driver)
+    assert entry['extra_info']['size_bytes_managed'] == str(2 * units.Gi)
+    managed = volume()
+    commands.clear()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    assert len(commands) == 5
+    row, = group.report('lv_name', 'lv_size')
+    assert row == {'lv_name': managed.name, 'lv_size': str(2 * units.Gi)}
+
+
+def test_an_lv_is_not_extended_into_a_group_without_room(group, load, volume):
+    driver = load(lvm_manage_extend_to_gib=True)
+    group.create('data1', '4m')
+    group.lvm('lvcreate', '--yes', '--extents', '100%FREE', '--name', 'rest',
+              group.name)
+    before = group.changes()
+    with pytest.raises(exception.ManageExistingInvalidReference,
+                       match='has 0 free'):
+        driver.manage_existing(volume(), {'source-name': 'data1'})
+    assert group.changes() == before
+
+
+@pytest.mark.parametrize(('extra_specs', 'thick', 'thin'), [
+    ({}, True, True), ({'provisioning:type': 'thin'}, False, True),
+    ({'provisioning:type': 'thick'}, True, False),
+    ({'thin_provisioning_support': '<is> True'}, False, True),
+    ({'capabilities:thin_provisioning_support': '<is> False'}, True, False),
+    ({'capabilities:thick_provisioning_support': '<is> True'}, True, False),
+    ({'other:thin_provisioning_support': '<is> True'}, True, True)])
+@pytest.mark.parametrize('lvm_type', ['default', 'thin'])
+def test_an_lv_is_managed_if_the_volume_type_allows_its_kind(
+        zoo_group, cinder, load, volume, lvm_type, extra_specs, thick, thin):
+    driver = load(lvm_type=lvm_type)
+    managed = volume(volume_type_id=cinder.record_volume_type(extra_specs))
+    ref = {'source-name': 'thin' if lvm_type == 'thin' else 'size-1g'}
+    if thin if lvm_type == 'thin' else thick:
+        driver.manage_existing(managed, ref)
+    else:
+        for manage in (driver.manage_existing_get_size,
+                       driver.manage_existing):
+            with pytest.raises(exception.ManageExistingVolumeTypeMismatch,
+                               match='which the volume type does not allow'):
+                manage(managed, ref)
+
+
+def test_a_thin_snapshot_that_has_lost_its_origin_is_still_cinders(
+        group, driver, volume, snapshot):
+    cinders = snapshot(volume())
+    lv_name = f'_{cinders.name}'
+    group.create(lv_name, '4m')
+    entry, = list_volumes(driver)
+    assert f'is already managed as {cinders.id}' in entry['reason_not_safe']
+    with pytest.raises(exception.ManageExistingAlreadyManaged):
+        driver.manage_existing(volume(), {'source-name': lv_name})
+
+
 def test_unmanage_keeps_the_name_of_a_volume_that_cinder_made(group, driver,
                                                               volume):
     made = volume()
@@ -259,7 +340,7 @@ def test_a_refusal_is_logged_with_volume_reference_and_reasons(
     with pytest.raises(exception.ManageExistingInvalidReference):
         driver.manage_existing(refused, {'source-name': 'scratch-pool'})
     record, = (record for record in caplog.records
-               if record.name == 'cinder_lvm_manage.driver')
+               if record.name == 'cinder_lvm_manage.translation')
     assert record.levelname == 'WARNING'
     for words in (refused.id, "{'source-name': 'scratch-pool'}",
                   'is a thin pool', 'manage the thin volumes in it'):

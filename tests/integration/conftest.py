@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import zoo
+from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -32,6 +33,6 @@ def group() -> Iterator[ScratchVolumeGroup]:
 @pytest.fixture(scope='session')
 def cinder(group: ScratchVolumeGroup) -> Iterator[CinderDeployment]:
     """A Cinder with this project's driver on that group."""
-    with CinderDeployment(group, options={
-            'lvm_manage_without_device_mapper': 'true'}) as deployment:
+    with CinderDeployment(Backend(group, {
+            'lvm_manage_without_device_mapper': 'true'})) as deployment:
         yield deployment

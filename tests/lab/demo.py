@@ -23,6 +23,7 @@ import textwrap
 from typing import Any
 
 from tests.lab import zoo
+from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.deployment import Reply
 from tests.lab.scratch import ScratchVolumeGroup
@@ -36,8 +37,8 @@ def main() -> None:
         _show_lvs(vg)
         _say('A Cinder starts on it, with LVMManageDriver')
         # Without device-mapper no LV here can be active, let alone open.
-        with CinderDeployment(vg, options={
-                'lvm_manage_without_device_mapper': 'true'}) as cinder:
+        with CinderDeployment(Backend(vg, {
+                'lvm_manage_without_device_mapper': 'true'})) as cinder:
             print(f'listening on {cinder.url}\nthe backend is {cinder.host}')
             _adopt_and_give_back(vg, cinder)
         _say('Cinder has stopped; the volume group is removed')

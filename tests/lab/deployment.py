@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import configparser
 import contextlib
+import dataclasses
 import os
 import pathlib
 import re
@@ -51,30 +52,43 @@ _SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 _PROJECT = 'ab' * 16
 
 
-class CinderDeployment:
-    """A context manager: within it, Cinder is up with one LVM backend.
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """A volume service on a volume group.
 
-    :ivar host: the backend as requests name it, host@backend#pool
+    :ivar name: of its section in cinder.conf
+    :ivar options: more for that section
+    """
+
+    volume_group: ScratchVolumeGroup
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    name: str = 'lvm'
+    volume_driver: str = 'cinder_lvm_manage.driver.LVMManageDriver'
+
+    @property
+    def host(self) -> str:
+        """The backend as requests name it, host@backend#pool."""
+        return f'lab@{self.name}#{self.name}'
+
+
+class CinderDeployment:
+    """A context manager: within it, Cinder is up with these LVM backends.
+
+    :ivar host: the first backend's
     :ivar url: of the volume API, with the project
     :ivar api: a client of it
     :ivar log_path: where all of its services log, debug messages too
     """
 
-    def __init__(
-            self, volume_group: ScratchVolumeGroup,
-            volume_driver: str = 'cinder_lvm_manage.driver.LVMManageDriver',
-            backend: str = 'lvm', options: Mapping[str, str] = {},
-            default_options: Mapping[str, str] = {}) -> None:
+    def __init__(self, *backends: Backend,
+                 default_options: Mapping[str, str] = {}) -> None:
         """Describe the Cinder that `with` starts.
 
-        :param options: more for the backend's section of cinder.conf
-        :param default_options: more for its section DEFAULT
+        :param backends: their groups have one lvm.conf
+        :param default_options: more for cinder.conf's section DEFAULT
         """
-        self.host = f'lab@{backend}#{backend}'
-        self._volume_group = volume_group
-        self._volume_driver = volume_driver
-        self._backend = backend
-        self._options = options
+        self.host = backends[0].host
+        self._backends = backends
         self._default_options = default_options
         self._cleanup = contextlib.ExitStack()
 
@@ -128,7 +142,8 @@ class CinderDeployment:
                 'resource_query_filters_file': _ETC / 'resource_filters.json',
                 'osapi_volume_listen': '127.0.0.1',
                 'osapi_volume_listen_port': '0',
-                'enabled_backends': self._backend,
+                'enabled_backends': ','.join(
+                    backend.name for backend in self._backends),
                 'scheduler_driver_init_wait_time': '1',
                 # A volume that was refused keeps its share of the quota for
                 # ever, even deleted: Cinder gives back none for it.
@@ -144,17 +159,17 @@ class CinderDeployment:
             'coordination': {'backend_url': f'file://{folder}/coordination'},
             'cinder_sys_admin': helper,
             'privsep_osbrick': helper,
-            self._backend: {
-                'volume_driver': self._volume_driver,
-                'volume_backend_name': self._backend,
-                'volume_group': self._volume_group.name,
+            **{backend.name: {
+                'volume_driver': backend.volume_driver,
+                'volume_backend_name': backend.name,
+                'volume_group': backend.volume_group.name,
                 'lvm_type': 'default',
-                'lvm_conf_file': self._volume_group.lvm_conf,
+                'lvm_conf_file': backend.volume_group.lvm_conf,
                 'lvm_suppress_fd_warnings': 'true',
                 'target_helper': 'fake',
                 'volume_clear': 'none',
-                **self._options,
-            },
+                **backend.options,
+            } for backend in self._backends},
         })
         with path.open('w') as file:
             conf.write(file)
@@ -167,7 +182,7 @@ class CinderDeployment:
                 [sys.executable, '-m', 'tests.lab.cinder_server',
                  str(conf_path)],
                 cwd=_CHECKOUT, stdout=log, stderr=subprocess.STDOUT,
-                env=os.environ | self._volume_group.environment,
+                env=os.environ | self._backends[0].volume_group.environment,
                 start_new_session=True)
 
     def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> str:

@@ -10,12 +10,17 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Runs pytest where there is a device-mapper: here, or in a guest kernel.
 
-`python -m tests.lab.guest PYTEST-ARGUMENTS`, as root, from the top of the
+"""Runs a Python module where there is a device-mapper: here, or in a guest.
+
+`python -m tests.lab.guest MODULE ARGUMENTS`, as root, from the top of the
 checkout. The guest is a User-Mode Linux, an ordinary process with this
 machine's own files for a root file system, so that the same checkout and
-Python are there. There is no udevd in it: LVM makes the device nodes itself.
+Python are there, and what is written to the checkout is brought back.
+
+There is no udevd in it: LVM makes the device nodes itself then, at once, where
+with udevd each activation would wait for its rules; what udevd adds, links for
+people under /dev/disk, neither Cinder nor these tests read.
 """
 
 from __future__ import annotations
@@ -24,35 +29,46 @@ import os
 import pathlib
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 _KERNEL = 'linux.uml'
-_SECONDS = 1800
-_MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'loop')
+_SECONDS = 5400
+_MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
+            'raid1', 'dm-cache', 'dm-cache-smq', 'loop', 'ext4', 'sd_mod',
+            'iscsi_tcp')
 
+# /etc/iscsi and /etc/tgt are the guest's own, for iscsiadm and Cinder write
+# there.
 _INIT = """#!/bin/bash
 export HOME={home} PATH={path} LC_ALL=C DM_DISABLE_UDEV=1
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 mount -t tmpfs tmpfs /run
-mkdir -p /run/lock/lvm /run/lvm /run/tmp /run/root/lib/modules
+mount -t tmpfs tmpfs /etc/iscsi
+mount -t tmpfs tmpfs /etc/tgt
+echo 'include /run/tmp/*/volumes/*' >/etc/tgt/targets.conf
+echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
+touch /etc/iscsi/iscsid.conf
+mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/tmp /run/root/lib/modules
 cp -r /usr/lib/uml/modules/$(uname -r) /run/root/lib/modules
 for module in {modules}; do modprobe --dirname /run/root $module; done
 ip link set lo up
+tgtd --iscsi portal=127.0.0.1:3260
+iscsid
 cd {checkout}
-TMPDIR=/run/tmp {command}
+TMPDIR=/run/tmp DISKS={home} {command}
 echo $? > {status}
 halt -f -p
 """
 
 
-def main(arguments: list[str]) -> int:
-    """The exit status of pytest; 1 if the guest did not come to its end."""
-    command = [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider',
-               *arguments]
+def main(module: str, *arguments: str) -> int:
+    """The exit status of the module; 1 if the guest did not come to its end."""
+    command = [sys.executable, '-m', module, *arguments]
     if _has_device_mapper():
         print('device-mapper: that of this host', flush=True)
         return subprocess.run(command, check=False).returncode
@@ -82,17 +98,23 @@ def _in_guest(command: list[str], folder: pathlib.Path) -> int:
         checkout=shlex.quote(os.getcwd()), command=shlex.join(command),
         status=status))
     init.chmod(0o755)
-    # The guest is killed if it takes longer, and nothing but the guest.
-    subprocess.run(
-        [_KERNEL, 'mem=3G', f'uml_dir={folder}', 'root=/dev/root',
+    guest = subprocess.Popen(
+        [_KERNEL, 'mem=4G', f'uml_dir={folder}', 'root=/dev/root',
          'rootfstype=hostfs', 'rootflags=/', 'rw', f'init={init}', 'quiet',
          'con=null', 'con0=fd:0,fd:1'],
-        stdin=subprocess.DEVNULL, timeout=_SECONDS, check=False)
+        stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        guest.wait(_SECONDS)
+    finally:
+        # The kernel and the processes that it runs the guest's in.
+        if guest.poll() is None:
+            os.killpg(guest.pid, signal.SIGKILL)
+            guest.wait()
     if not status.exists():
-        print('The guest ended before pytest did.', file=sys.stderr)
+        print('The guest ended before its work did.', file=sys.stderr)
         return 1
     return int(status.read_text())
 
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))

@@ -27,9 +27,11 @@ import cinder.common.config
 from cinder.db import api as db
 from cinder.db import migration
 import cinder.privsep
+from cinder.volume import volume_types
 import os_brick
 import os_brick.privileged
 from oslo_config import cfg
+from oslo_utils import uuidutils
 
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -120,6 +122,12 @@ class CinderInProcess:
             'volume_type_id': volume_type['id']} | fields)
         volume.create()
         return objects.Volume.get_by_id(admin, volume.id)
+
+    def record_volume_type(self, extra_specs: dict[str, str]) -> str:
+        """The id of a new volume type."""
+        return str(volume_types.create(
+            context.get_admin_context(), uuidutils.generate_uuid(),
+            extra_specs)['id'])
 
     def record_snapshot(self, parent: objects.Volume) -> objects.Snapshot:
         """A snapshot in the database, as one that is being managed."""

@@ -42,7 +42,7 @@ devices {{
     use_devicesfile = 0
     hints = "none"
     scan_lvs = 0
-    global_filter = [ {filters}, "r|.*|" ]
+    global_filter = [ "r|.*|" ]
 }}
 activation {{
     monitoring = 0
@@ -54,6 +54,10 @@ backup {{
 """
 
 
+# The end of the filter: no other device is LVM's.
+_REST = '"r|.*|" ]'
+
+
 class ScratchVolumeGroup:
     """A context manager; root and the packages of bindep.txt are needed.
 
@@ -63,17 +67,19 @@ class ScratchVolumeGroup:
     """
 
     def __init__(self, name: str = 'scratch', physical_volumes: int = 1,
-                 size: int = 8 * units.Ti,
-                 device_mapper: bool = False) -> None:
+                 size: int = 8 * units.Ti, device_mapper: bool = False,
+                 beside: ScratchVolumeGroup | None = None) -> None:
         """Describe the group that `with` makes.
 
         :param size: of each physical volume, in bytes; sparse
         :param device_mapper: activate LVs; the kernel has to be able to
+        :param beside: another group, whose lvm.conf is to be this one's too
         """
         self.name = name
         self._count = physical_volumes
         self._size = size
         self._device_mapper = device_mapper
+        self._beside = beside
         self._cleanup = contextlib.ExitStack()
         self._devices: list[str] = []
 
@@ -84,14 +90,19 @@ class ScratchVolumeGroup:
             for number in range(self._count):
                 self._devices.append(
                     self._attach(folder / f'pv{number}', cleanup))
-            self.lvm_conf = folder / 'lvm.conf'
-            self.lvm_conf.write_text(_LVM_CONF.format(
-                folder=folder, activation=int(self._device_mapper),
-                filters=', '.join(f'"a|^{device}$|"'
-                                  for device in self._devices)))
-            self.environment = {'LVM_SYSTEM_DIR': str(folder),
-                                'LVM_SUPPRESS_FD_WARNINGS': '1',
-                                'LC_ALL': 'C'}
+            if self._beside:
+                self.lvm_conf = self._beside.lvm_conf
+                self.environment = self._beside.environment
+            else:
+                self.lvm_conf = folder / 'lvm.conf'
+                self.lvm_conf.write_text(_LVM_CONF.format(
+                    folder=folder, activation=int(self._device_mapper)))
+                self.environment = {'LVM_SYSTEM_DIR': str(folder),
+                                    'LVM_SUPPRESS_FD_WARNINGS': '1',
+                                    'LC_ALL': 'C'}
+            for device in self._devices:
+                self._filter(_REST, f'"a|^{device}$|", {_REST}')
+                cleanup.callback(self._filter, f'"a|^{device}$|", ', '')
             # Room for the metadata of 50,000 LVs.
             self.lvm('pvcreate', '--metadatasize', '256m', *self._devices)
             self.lvm('vgcreate', self.name, *self._devices)
@@ -185,10 +196,11 @@ class ScratchVolumeGroup:
 
     def lose_physical_volume(self) -> None:
         """Hide the last physical volume, as if its disk were gone."""
+        self._filter(f'"a|^{self._devices[-1]}$|", ', '')
+
+    def _filter(self, old: str, new: str) -> None:
         text = self.lvm_conf.read_text()
-        self.lvm_conf.write_text(
-            text.replace(f'"a|^{self._devices[-1]}$|"',
-                         f'"r|^{self._devices[-1]}$|"'))
+        self.lvm_conf.write_text(text.replace(old, new))
 
 
 def _output(*command: str, environment: dict[str, str] | None = None) -> str:

@@ -12,9 +12,12 @@
 
 import json
 import unittest
+from unittest import mock
 
 import ddt
+from oslo_utils import units
 
+from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage.rules import Claim
@@ -115,6 +118,23 @@ class EntryTest(unittest.TestCase):
         entry = self.entry('size-1g-4m')
         self.assertEqual(2, entry['size'])
         self.assertEqual('1077936128', entry['extra_info']['size_bytes'])
+
+    def test_the_size_that_it_would_get_is_told(self):
+        lv = ZOO.by_name['size-4m']
+        entry = listing.entry(lv, NO_CLAIM, Verdict((), units.Gi))
+        self.assertEqual('1073741824',
+                         entry['extra_info']['size_bytes_managed'])
+        self.assertNotIn('size_bytes_managed',
+                         self.entry('size-4m')['extra_info'])
+
+    @mock.patch.object(block_device, 'users', return_value=['here', 'there'])
+    def test_the_users_of_an_open_lv_are_told(self, users):
+        lvs = inventory('device-mapper').by_name
+        entry = listing.entry(lvs['open'], NO_CLAIM, Verdict(()))
+        self.assertEqual('here, there', entry['extra_info']['users'])
+        users.assert_called_once_with(*lvs['open'].device)
+        entry = listing.entry(lvs['active'], NO_CLAIM, Verdict(()))
+        self.assertNotIn('users', entry['extra_info'])
 
     def test_a_pool_and_an_origin_are_told_where_there_are_any(self):
         info = self.entry('thin-snapshot')['extra_info']

@@ -29,10 +29,12 @@ RULES = rules.AS_ANY + rules.AS_VOLUME + rules.AS_SNAPSHOT
 WORDS = {
     'vg': 'VG',
     'lv': types.SimpleNamespace(name='LV', origin='ORIGIN', pool='POOL',
-                                attr='ATTR'),
+                                attr='ATTR', size='SIZE', provisioning='THIN'),
     'claim': types.SimpleNamespace(owner='ID', origin_owner='ID', parent='ID'),
     'case': types.SimpleNamespace(
-        dependents='LVS', policy=types.SimpleNamespace(thin_pool='POOL'))}
+        dependents='LVS', extend_to='SIZE', users=', USER',
+        inventory=types.SimpleNamespace(free='SIZE'),
+        policy=types.SimpleNamespace(thin_pool='POOL'))}
 
 
 @pytest.mark.parametrize('rule', RULES, ids=lambda rule: rule.why)

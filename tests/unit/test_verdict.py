@@ -20,6 +20,7 @@ import dataclasses
 import unittest
 
 import ddt
+from oslo_utils import units
 
 from cinder_lvm_manage import verdict
 from cinder_lvm_manage.inventory import Inventory
@@ -232,6 +233,72 @@ class VolumeTest(unittest.TestCase):
              'x' * 100, 'Odd+name_1.2', 'origin', 'origin-of-two', 'cloned',
              'mirror', 'raid1', 'raid5', 'raid10', 'cached', 'writecached',
              'thin', zoo.VOLUME, zoo.CLONE}, safe)
+
+
+@ddt.ddt
+class ExtensionTest(unittest.TestCase):
+
+    POLICY = dataclasses.replace(THICK, extend_to_gib=True)
+
+    @ddt.data(('size-4m', units.Gi), ('size-1g', None),
+              ('size-1g-4m', 2 * units.Gi), ('size-100g-4m', 101 * units.Gi))
+    @ddt.unpack
+    def test_an_lv_would_get_its_whole_gib(self, name, size):
+        judged = as_volume('zoo', name, self.POLICY)
+        self.assertEqual(size, judged.extend_to)
+        self.assertTrue(judged.safe)
+        self.assertIsNone(as_volume('zoo', name).extend_to)
+
+    @ddt.data((units.Gi - 4 * units.Mi, True),
+              (units.Gi - 8 * units.Mi, False))
+    @ddt.unpack
+    def test_there_has_to_be_room_for_it(self, free, safe):
+        lvs = dataclasses.replace(inventory('zoo'), free=free)
+        judged = as_volume(lvs, 'size-4m', self.POLICY)
+        self.assertIs(safe, judged.safe)
+        if not safe:
+            self.assertIn(
+                'is to be extended from 4194304 to 1073741824 bytes, but '
+                'volume group scratch has 1065353216 free', judged.reason)
+
+    def test_a_thin_lv_needs_no_room_in_the_group(self):
+        lvs = dataclasses.replace(inventory('device-mapper'), free=0)
+        thin = lvs.by_name['thin']._replace(size=units.Mi)
+        lvs = dataclasses.replace(lvs, lvs=tuple(
+            thin if lv.name == 'thin' else lv for lv in lvs.lvs))
+        judged = as_volume(lvs, 'thin', dataclasses.replace(
+            self.POLICY, thin_pool='scratch-pool'))
+        self.assertEqual(('', units.Gi), (judged.reason, judged.extend_to))
+
+    def test_an_active_origin_of_thick_snapshots_is_not_extended(self):
+        judged = as_volume('device-mapper', 'origin', self.POLICY)
+        self.assertIn('LVM does not do to an active LV with thick snapshots',
+                      judged.reason)
+        inactive = dataclasses.replace(with_attr('origin', 4, '-'),
+                                       free=units.Gi)
+        self.assertTrue(as_volume(inactive, 'origin', self.POLICY).safe)
+
+    def test_a_snapshot_keeps_its_size(self):
+        self.assertIsNone(
+            as_snapshot('zoo', 'thick-snapshot', self.POLICY).extend_to)
+
+
+@ddt.ddt
+class VolumeTypeTest(unittest.TestCase):
+
+    @ddt.data(('size-1g', THICK, {'thin'}, False),
+              ('size-1g', THICK, {'thick'}, True),
+              ('thin', THIN, {'thick'}, False),
+              ('thin', THIN, {'thin'}, True),
+              ('thin', THIN, set(), False))
+    @ddt.unpack
+    def test_the_volume_type_has_to_allow_its_kind(self, name, policy,
+                                                   allowed, safe):
+        judged = as_volume('zoo', name, policy,
+                           Claim(provisioning=frozenset(allowed)))
+        self.assertIs(safe, judged.safe)
+        if not safe:
+            self.assertIs(Kind.TYPE_MISMATCH, judged.kind)
 
 
 @ddt.ddt

@@ -22,7 +22,8 @@ from cinder_lvm_manage.volume_group import VolumeGroup
 
 REPORT = """
 {"report": [{"vg": [{"vg_name": "vg", "vg_exported": "0", "vg_partial": "0",
-                     "vg_permissions": "writeable"}], "lv": []}]}
+                     "vg_permissions": "writeable",
+                     "vg_free": "4194304"}], "lv": []}]}
 """
 
 
@@ -34,7 +35,7 @@ class Lvm:
         self.calls = folder / 'calls'
 
     def write(self, script: str) -> None:
-        for command in ('lvm', 'lvrename', 'lvchange'):
+        for command in ('lvm', 'lvrename', 'lvchange', 'lvextend', 'lvcreate'):
             path = self._folder / command
             path.write_text('#!/bin/bash\n'
                             f'echo "${{0##*/}} $@" >> {self.calls}\n'
@@ -111,11 +112,23 @@ def test_a_report_that_is_none_is_an_error(lvm, printed):
         volume_group().inventory()
 
 
-def test_tags_are_added_and_removed_in_one_command(lvm):
+@pytest.mark.parametrize(('method', 'arguments', 'command'), [
+    ('change', (['a', 'b'], ['c']),
+     'lvchange --addtag a --addtag b --deltag c vg/data1'),
+    ('change', (['a'], [], False),
+     'lvchange --addtag a --setactivationskip n vg/data1'),
+    ('change', ([], ['a'], None, True),
+     'lvchange --deltag a --setautoactivation y vg/data1'),
+    ('activate', (),
+     'lvchange --activate y --yes --ignoreactivationskip vg/data1'),
+    ('deactivate', (), 'lvchange --activate n vg/data1'),
+    ('extend', (1073741824,), 'lvextend --size 1073741824b vg/data1'),
+    ('create_thick_snapshot', ('monday',),
+     'lvcreate --snapshot --extents 100%ORIGIN --name monday vg/data1')])
+def test_a_change_is_one_command(lvm, method, arguments, command):
     lvm.write('')
-    volume_group().change_tags('data1', add=['a', 'b'], remove=['c'])
-    assert lvm.calls.read_text() == (
-        'lvchange --addtag a --addtag b --deltag c vg/data1\n')
+    getattr(volume_group(), method)('data1', *arguments)
+    assert lvm.calls.read_text() == f'{command}\n'
 
 
 @pytest.mark.parametrize('name', ['', '-f', 'a/b', 'a b', '@t', 'x' * 128])
@@ -140,6 +153,6 @@ def test_reads_and_writes_have_the_same_environment(
     vg = volume_group(str(conf_file), suppress_fd_warnings=True)
     vg.inventory()
     vg.rename('a', 'b')
-    vg.change_tags('b', add=['t'])
+    vg.change('b', add_tags=['t'])
     system_dir = str(tmp_path) if conf_file_is_there else '/nowhere'
     assert seen.read_text() == f'C {system_dir} 1\n' * 3

@@ -26,12 +26,26 @@ from unittest import mock
 from cinder.tests.unit.volume.drivers import test_lvm_driver as theirs
 
 from cinder_lvm_manage.driver import LVMManageDriver
+from cinder_lvm_manage.volume_group import VolumeGroup
+from tests.unit.reports import inventory
 
-# Tests of the methods that this driver replaces. All of them put doubles in
-# place of vg.get_volume, get_volumes or rename_volume, which it does not call:
-# it reads the group with one report of its own. tests/functional has the same
-# cases on real LVM.
+# Tests of the methods that this driver replaces. Those of managing put doubles
+# in place of vg.get_volume, get_volumes or rename_volume, which it does not
+# call: it reads the group with one report of its own. tests/functional has the
+# same cases on real LVM, tests/device_mapper those of copying and clearing.
 REPLACED = {
+    'test_delete_volume_bad_path':
+        'expects an inactive LV not to be cleared; '
+        'device_mapper/test_whole_life.py, test_an_inactive_lv_is_cleared',
+    'test_delete_volume_invalid_parameter':
+        'expects the recorded size to be asked for, which it is not',
+    'test_delete_volume_thinlvm_snap':
+        'expects the recorded GiB to be cleared; device_mapper/'
+        'test_whole_life.py',
+    'test_lvm_migrate_volume_proceed_with_thin':
+        'expects zeros not to be copied from a thin LV to a thick one; '
+        'functional/test_any_size.py, '
+        'test_a_thin_lv_is_not_copied_without_its_zeros',
     'test_lvm_get_manageable_snapshots':
         'test_snapshots.py, test_a_listing_is_one_command_for_all_snapshots',
     'test_lvm_get_manageable_volumes':
@@ -56,10 +70,17 @@ REPLACED = {
         'test_snapshots.py, test_a_bad_reference_is_told_what_is_accepted',
     'test_lvm_manage_existing_snapshot_bad_size':
         'unit/test_volume_group.py, test_a_report_that_is_none_is_an_error',
+    'test_revert_snapshot':
+        'has no volume group; device_mapper/test_whole_life.py',
+    'test_revert_thin_snapshot':
+        'expects NotImplementedError; device_mapper/test_whole_life.py',
     'test_lvm_unmanage':
         'expects that unmanage does nothing; '
         'test_volumes.py, test_unmanage_gives_the_lv_back_as_it_was',
 }
+
+
+ZOO = inventory('zoo')
 
 
 class _WithOurDriver:
@@ -70,8 +91,16 @@ class _WithOurDriver:
         ours = mock.patch.object(
             theirs, 'lvm',
             types.SimpleNamespace(LVMVolumeDriver=LVMManageDriver))
-        ours.start()
-        self.addCleanup(ours.stop)  # type: ignore[attr-defined]
+        # They have no volume group; all their volumes are this LV.
+        group = mock.patch.object(
+            LVMManageDriver, '_volume_group',
+            mock.create_autospec(VolumeGroup, instance=True,
+                                 **{'inventory.return_value': ZOO}))
+        lv = mock.patch.object(LVMManageDriver, '_lv',
+                               return_value=ZOO.by_name['size-1g'])
+        for patch in (ours, group, lv):
+            patch.start()
+            self.addCleanup(patch.stop)  # type: ignore[attr-defined]
 
 
 class LVMVolumeDriverTestCase(_WithOurDriver, theirs.LVMVolumeDriverTestCase):

@@ -1,0 +1,189 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""AnySizeLVMDriver: Cinder's LVM driver, for LVs of any size.
+
+Cinder's own code (cinder/volume/drivers/lvm.py) takes an LV to be as long as
+the whole GiB that its database records. What follows from that is put right
+here, method by method; none of it is about managing.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cinder import context
+from cinder import exception
+from cinder import objects
+from cinder.volume import volume_utils
+from cinder.volume.drivers import lvm
+from oslo_utils import units
+
+from cinder_lvm_manage.logical_volume import LogicalVolume
+from cinder_lvm_manage.translation import in_cinders_words
+from cinder_lvm_manage.volume_group import VolumeGroup
+
+
+class AnySizeLVMDriver(lvm.LVMVolumeDriver):
+    """Cinder's LVM driver, which copies and clears LVs as long as they are."""
+
+    @in_cinders_words
+    def create_snapshot(self, snapshot: Any) -> None:
+        """Give a thick snapshot the room that it can need at most.
+
+        LVMVolumeDriver gives it the origin's size in GiB of two decimals: none
+        for LVs below 5 MiB, and for others less than a snapshot takes of which
+        all is overwritten, so that it is lost then.
+        """
+        if self._is_thin:
+            super().create_snapshot(snapshot)
+        else:
+            self._volume_group.create_thick_snapshot(
+                snapshot['volume_name'],
+                self._escape_snapshot(snapshot['name']))
+
+    @in_cinders_words
+    def create_volume_from_snapshot(self, volume: objects.Volume,
+                                    snapshot: objects.Snapshot) -> None:
+        """Copy as much as the snapshot holds, into no shorter LV.
+
+        LVMVolumeDriver copies the recorded GiB, and leaves a thin volume
+        shorter than its own GiB.
+        """
+        source = self._lv(self._escape_snapshot(snapshot['name']))
+        super().create_volume_from_snapshot(
+            _at_least(volume, source),
+            {'name': snapshot['name'], 'volume_size': _exact_gib(source)})
+
+    @in_cinders_words
+    def create_cloned_volume(self, volume: objects.Volume,
+                             src_vref: objects.Volume) -> None:
+        """Copy as much as the LV holds; see create_volume_from_snapshot."""
+        source = self._lv(src_vref['name'])
+        super().create_cloned_volume(
+            _at_least(volume, source),
+            {'id': src_vref['id'], 'name': src_vref['name'],
+             'size': _exact_gib(source)})
+
+    @in_cinders_words
+    def extend_volume(self, volume: Any, new_size: int) -> None:
+        """Extend the LV, which may be as long already.
+
+        LVMVolumeDriver fails then, for lvextend does.
+        """
+        if self._lv(volume['name']).size < new_size * units.Gi:
+            super().extend_volume(volume, new_size)
+
+    @in_cinders_words
+    def migrate_volume(self, ctxt: context.RequestContext,
+                       volume: objects.Volume, host: dict[str, Any],
+                       *args: Any, **kwargs: Any
+                       ) -> tuple[bool, dict[str, Any] | None]:
+        """Copy the whole LV to another group of this host.
+
+        LVMVolumeDriver copies the recorded GiB, and from a thin LV to a thick
+        one it leaves out zeros where the new LV holds others' data: Cinder's
+        own way to migrate does not.
+        """
+        location = host['capabilities'].get('location_info', '').split(':')
+        if self._is_thin and location[3:4] != ['thin']:
+            return False, None
+        return super().migrate_volume(
+            ctxt, _at_least(volume, self._lv(volume['name'])), host,
+            *args, **kwargs)
+
+    @in_cinders_words
+    def before_volume_copy(self, context: context.RequestContext,
+                           src_vol: objects.Volume, dest_vol: objects.Volume,
+                           remote: str | None = None) -> None:
+        """Let Cinder's own way to migrate cut off no end of an LV.
+
+        :raises VolumeMigrationFailed: the LV is longer than its record
+        """
+        lv = self._lv(src_vol['name'])
+        if lv.size_gib > src_vol['size']:
+            raise exception.VolumeMigrationFailed(
+                reason=f"volume {src_vol['id']} is recorded with "
+                       f"{src_vol['size']} GiB, but LV {lv.name} has "
+                       f'{lv.size} bytes, the last of which Cinder would not '
+                       f'copy: extend the volume to {lv.size_gib} GiB first')
+        super().before_volume_copy(context, src_vol, dest_vol, remote)
+
+    @in_cinders_words
+    def revert_to_snapshot(self, context: context.RequestContext,
+                           volume: objects.Volume,
+                           snapshot: objects.Snapshot) -> None:
+        """Merge the snapshot, thick or thin, and make it anew.
+
+        For thin ones LVMVolumeDriver has Cinder copy the snapshot, leaving out
+        zeros, over data that is not zero.
+        """
+        lv = self._lv(self._escape_snapshot(snapshot.name))
+        self.vg.revert(lv.name)
+        self.vg.deactivate_lv(volume.name)
+        self.vg.activate_lv(volume.name)
+        self.create_snapshot(snapshot)
+        if lv.tags:
+            self._volume_group.change(lv.name, add_tags=lv.tags)
+
+    @in_cinders_words
+    def _clear_volume(self, volume: Any, is_snapshot: bool = False) -> None:
+        """Clear the LV, or a thick snapshot's room, to its end.
+
+        LVMVolumeDriver writes the recorded GiB: too many for a short LV, whose
+        delete fails then.
+        """
+        lv = self._lv(self._escape_snapshot(volume['name']))
+        path = self.local_path(volume) + ('-cow' if is_snapshot else '')
+        if not os.path.exists(path):
+            self.vg.activate_lv(lv.name, is_snapshot)
+        settings = self.configuration
+        size = lv.lv_size / units.Mi
+        volume_utils.clear_volume(
+            size, path, volume_clear=settings.volume_clear,
+            volume_clear_size=min(settings.volume_clear_size or size, size),
+            volume_clear_ionice=settings.volume_clear_ionice)
+
+    def _lv(self, name: str) -> LogicalVolume:
+        """:raises VolumeBackendAPIException: there is no such LV"""
+        inventory = self._volume_group.inventory()
+        try:
+            return inventory.by_name[name]
+        except KeyError:
+            raise exception.VolumeBackendAPIException(
+                data=f'there is no LV {name} in volume group '
+                     f'{inventory.vg_name}') from None
+
+    @property
+    def _volume_group(self) -> VolumeGroup:
+        raise NotImplementedError
+
+    @property
+    def _is_thin(self) -> bool:
+        return self.configuration.lvm_type == 'thin'
+
+
+def _exact_gib(lv: LogicalVolume) -> float:
+    """The size in GiB, for code that multiplies it to bytes again.
+
+    Exact, since a size is a multiple of 512 bytes below 2**62.
+    """
+    return lv.size / units.Gi
+
+
+def _at_least(volume: objects.Volume, lv: LogicalVolume) -> Any:
+    """The volume, or one of its name and id that can hold all of the LV."""
+    if volume['size'] >= lv.size_gib:
+        return volume
+    return {'id': volume['id'], 'name': volume['name'],
+            'status': volume['status'], 'size': lv.size_gib}
