@@ -15,5 +15,7 @@ if [ ! -x .venv/bin/tox ]; then
     python3 -m venv .venv
     .venv/bin/pip install -q 'tox>=4.11' bindep
 fi
-missing=$(.venv/bin/bindep --brief test) || install_packages $missing
+profiles=test
+case " $* " in *" dm "* | *" life "*) profiles="test dm" ;; esac
+missing=$(.venv/bin/bindep --brief $profiles) || install_packages $missing
 exec .venv/bin/tox "$@"

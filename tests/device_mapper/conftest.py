@@ -10,37 +10,20 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A real Cinder on LVs that are active in a real kernel."""
 
 from collections.abc import Iterator
+import subprocess
 
-from oslo_utils import units
 import pytest
 
-from tests.lab.deployment import Backend
-from tests.lab.deployment import CinderDeployment
-from tests.lab.scratch import ScratchVolumeGroup
-
-
-@pytest.fixture(scope='session', params=['default', 'thin'])
-def lvm_type(request: pytest.FixtureRequest) -> str:
-    """Whether the backend's volumes are thick or thin."""
-    return str(request.param)
+from tests.lab import life
 
 
 @pytest.fixture(scope='session')
-def group(lvm_type: str) -> Iterator[ScratchVolumeGroup]:
-    """A volume group; for a thin backend with its pool."""
-    with ScratchVolumeGroup(size=8 * units.Gi, device_mapper=True) as vg:
-        if lvm_type == 'thin':
-            vg.lvm('lvcreate', '--yes', '--type', 'thin-pool', '--name',
-                   f'{vg.name}-pool', '--size', '6g', vg.name)
-        yield vg
-
-
-@pytest.fixture(scope='session')
-def cinder(group: ScratchVolumeGroup,
-           lvm_type: str) -> Iterator[CinderDeployment]:
-    """A Cinder with this project's driver on that group."""
-    with CinderDeployment(Backend(group, {'lvm_type': lvm_type})) as deployment:
-        yield deployment
+def laboratory() -> Iterator[life.Laboratory]:
+    """A real Cinder on LVs that are active in a real kernel."""
+    for daemon in ('tgtd', 'iscsid'):
+        if subprocess.run(('pidof', daemon), check=False).returncode:
+            pytest.fail(f'{daemon} is to be running here')
+    with life.laboratory() as lab:
+        yield lab

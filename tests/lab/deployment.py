@@ -41,9 +41,9 @@ import requests
 
 from tests.lab.scratch import ScratchVolumeGroup
 
-_SECONDS_TO_START = 120
+_SECONDS_TO_START = 600
 _SECONDS_TO_STOP = 30
-_SECONDS_TO_ANSWER = 120
+_SECONDS_TO_ANSWER = 600
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 # Where pip puts what Cinder's wheel brings for /etc and /usr/bin.
 _ETC = pathlib.Path(sysconfig.get_path('data'), 'etc', 'cinder')

@@ -36,12 +36,16 @@ import tempfile
 
 _KERNEL = 'linux.uml'
 _SECONDS = 5400
+# Sparse. For all temporary files: a disk of its own is ten times as fast as
+# this machine's files are to the guest.
+_DISK_BYTES = 64 * 1024 ** 3
 _MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
             'raid1', 'dm-cache', 'dm-cache-smq', 'loop', 'ext4', 'sd_mod',
             'iscsi_tcp')
 
-# /etc/iscsi and /etc/tgt are the guest's own, for iscsiadm and Cinder write
-# there.
+# /etc/iscsi and /etc/tgt are the guest's own: iscsiadm writes to the one, and
+# the other tells tgtd where Cinder writes (with no */ in it, which ends a
+# comment there).
 _INIT = """#!/bin/bash
 export HOME={home} PATH={path} LC_ALL=C DM_DISABLE_UDEV=1
 mount -t proc proc /proc
@@ -50,24 +54,27 @@ mount -t devtmpfs dev /dev 2>/dev/null
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /etc/iscsi
 mount -t tmpfs tmpfs /etc/tgt
-echo 'include /run/tmp/*/volumes/*' >/etc/tgt/targets.conf
+echo 'include /run/disk/tmp????????/volumes/*' >/etc/tgt/targets.conf
 echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
 touch /etc/iscsi/iscsid.conf
-mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/tmp /run/root/lib/modules
+mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/disk /run/root/lib/modules
 cp -r /usr/lib/uml/modules/$(uname -r) /run/root/lib/modules
 for module in {modules}; do modprobe --dirname /run/root $module; done
+mkfs.ext4 -q /dev/ubda
+mount /dev/ubda /run/disk
 ip link set lo up
 tgtd --iscsi portal=127.0.0.1:3260
 iscsid
 cd {checkout}
-TMPDIR=/run/tmp DISKS={home} {command}
+export PYTHONPATH={checkout}/tests/lab/vfork
+TMPDIR=/run/disk {command}
 echo $? > {status}
 halt -f -p
 """
 
 
 def main(module: str, *arguments: str) -> int:
-    """The exit status of the module; 1 if the guest did not come to its end."""
+    """The exit status of the module; 1 if the guest ended before it."""
     command = [sys.executable, '-m', module, *arguments]
     if _has_device_mapper():
         print('device-mapper: that of this host', flush=True)
@@ -98,10 +105,13 @@ def _in_guest(command: list[str], folder: pathlib.Path) -> int:
         checkout=shlex.quote(os.getcwd()), command=shlex.join(command),
         status=status))
     init.chmod(0o755)
+    disk = folder / 'disk'
+    with disk.open('wb') as file:
+        file.truncate(_DISK_BYTES)
     guest = subprocess.Popen(
         [_KERNEL, 'mem=4G', f'uml_dir={folder}', 'root=/dev/root',
          'rootfstype=hostfs', 'rootflags=/', 'rw', f'init={init}', 'quiet',
-         'con=null', 'con0=fd:0,fd:1'],
+         'con=null', 'con0=fd:0,fd:1', f'ubda={disk}'],
         stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         guest.wait(_SECONDS)

@@ -18,6 +18,7 @@ kernel, and metadata of any kind of LV can be put in with vgcfgrestore.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import contextlib
 import json
 import os
@@ -68,17 +69,20 @@ class ScratchVolumeGroup:
 
     def __init__(self, name: str = 'scratch', physical_volumes: int = 1,
                  size: int = 8 * units.Ti, device_mapper: bool = False,
+                 breakable: bool = False,
                  beside: ScratchVolumeGroup | None = None) -> None:
         """Describe the group that `with` makes.
 
         :param size: of each physical volume, in bytes; sparse
         :param device_mapper: activate LVs; the kernel has to be able to
+        :param breakable: its physical volumes can be made to fail
         :param beside: another group, whose lvm.conf is to be this one's too
         """
         self.name = name
         self._count = physical_volumes
         self._size = size
         self._device_mapper = device_mapper
+        self._breakable = breakable
         self._beside = beside
         self._cleanup = contextlib.ExitStack()
         self._devices: list[str] = []
@@ -91,8 +95,8 @@ class ScratchVolumeGroup:
                 self._devices.append(
                     self._attach(folder / f'pv{number}', cleanup))
             if self._beside:
-                self.lvm_conf = self._beside.lvm_conf
-                self.environment = self._beside.environment
+                self.lvm_conf: pathlib.Path = self._beside.lvm_conf
+                self.environment: dict[str, str] = self._beside.environment
             else:
                 self.lvm_conf = folder / 'lvm.conf'
                 self.lvm_conf.write_text(_LVM_CONF.format(
@@ -125,7 +129,25 @@ class ScratchVolumeGroup:
             file.truncate(self._size)
         device = _output('losetup', '--find', '--show', str(image)).strip()
         cleanup.callback(_output, 'losetup', '--detach', device)
-        return device
+        if not self._breakable:
+            return device
+        name = f'{self.name}-{image.name}'
+        _output('dmsetup', 'create', name, '--table',
+                f'0 {self._size // 512} linear {device} 0')
+        cleanup.callback(_output, 'dmsetup', 'remove', name)
+        return f'/dev/mapper/{name}'
+
+    @contextlib.contextmanager
+    def broken_physical_volume(self) -> Iterator[None]:
+        """The last physical volume fails in whatever is done to it."""
+        name = pathlib.Path(self._devices[-1]).name
+        table = _output('dmsetup', 'table', name)
+        for loaded in (f'0 {self._size // 512} error', table):
+            _output('dmsetup', 'suspend', '--noflush', name)
+            _output('dmsetup', 'load', name, '--table', loaded)
+            _output('dmsetup', 'resume', name)
+            if loaded != table:
+                yield
 
     def lvm(self, *command: str) -> str:
         """What an LVM command prints.

@@ -92,10 +92,9 @@ class _WithOurDriver:
             theirs, 'lvm',
             types.SimpleNamespace(LVMVolumeDriver=LVMManageDriver))
         # They have no volume group; all their volumes are this LV.
-        group = mock.patch.object(
-            LVMManageDriver, '_volume_group',
-            mock.create_autospec(VolumeGroup, instance=True,
-                                 **{'inventory.return_value': ZOO}))
+        vg = mock.create_autospec(VolumeGroup, instance=True)
+        vg.inventory.return_value = ZOO
+        group = mock.patch.object(LVMManageDriver, '_volume_group', vg)
         lv = mock.patch.object(LVMManageDriver, '_lv',
                                return_value=ZOO.by_name['size-1g'])
         for patch in (ours, group, lv):
