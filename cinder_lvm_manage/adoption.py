@@ -118,6 +118,11 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
                 f'LV {lv.name} with UUID {lv.uuid} was removed, renamed or '
                 'replaced while it was being managed: see '
                 f'`lvs -o lv_name,lv_uuid {vg.name}` and try again')
+        if Journal.of(adopted) != journal:
+            raise errors.AdoptionFailed(
+                f'LV {lv.name} with UUID {lv.uuid} has not the tags that tell '
+                f'its name, although LVM said so: see whether `lvchange '
+                f'--addtag` works in volume group {vg.name}')
     except errors.LVMManageError:
         _undo(vg, lv, journal, new_name)
         raise

@@ -30,6 +30,7 @@ from cinder import interface
 from cinder import objects
 from cinder import utils
 from cinder.volume import configuration
+import decorator
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -53,10 +54,32 @@ LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
 CONF.register_opts(opts.manage_opts, group=configuration.SHARED_CONF_GROUP)
 
-# One process at a time judges and changes the LVs of a group, on all hosts
-# that share a coordinator.
-_one_at_a_time = coordination.synchronized(
-    'cinder-lvm-manage-{self.vg.vg_name}')
+# For how many LVM commands that hang a manage or unmanage waits at most.
+_PATIENCE = 5
+
+
+@decorator.decorator
+def _one_at_a_time(method: Callable[..., Any], driver: LVMManageDriver,
+                   *args: Any) -> Any:
+    """Judge and change the LVs of a group in one process at a time.
+
+    On all hosts that share a coordinator. Cinder's coordination.synchronized
+    either waits for ever or, its time being up, goes on without the lock.
+
+    :raises VolumeBackendAPIException: others have kept it too long
+    """
+    lock = coordination.COORDINATOR.get_lock(
+        f'cinder-lvm-manage-{driver.vg.vg_name}')
+    seconds = _PATIENCE * driver.configuration.lvm_manage_command_timeout
+    if not lock.acquire(blocking=seconds):
+        raise exception.VolumeBackendAPIException(
+            data=f'other managements have kept volume group '
+                 f'{driver.vg.vg_name} for {seconds} seconds: see whether LVM '
+                 'commands hang there, and try again')
+    try:
+        return method(driver, *args)
+    finally:
+        lock.release()
 
 
 def _volume_claims(volume: objects.Volume) -> Callable[..., records.Claims]:
@@ -84,6 +107,28 @@ class LVMManageDriver(AnySizeLVMDriver):
     def get_driver_options(cls) -> list[cfg.Opt]:
         """Cinder's options for LVM, and opts.manage_opts."""
         return super().get_driver_options() + opts.manage_opts
+
+    def check_for_setup_error(self) -> None:
+        """Report the adoptions that were cut off when the service stopped."""
+        super().check_for_setup_error()
+        self._report_cut_off_adoptions()
+
+    @in_cinders_words
+    def _report_cut_off_adoptions(self) -> None:
+        journals = {lv: journal for lv in self._volume_group.inventory().lvs
+                    if (journal := adoption.Journal.of(lv))}
+        incomplete = records.incomplete(
+            {journal.adopter for journal in journals.values()})
+        for lv, journal in journals.items():
+            if journal.adopter in incomplete:
+                LOG.warning(
+                    'The managing of LV %(former)s (UUID %(uuid)s) of volume '
+                    'group %(vg)s as %(id)s was cut off; its name is %(name)s '
+                    'now. Set the state of %(id)s to error and delete it: its '
+                    'LV is given back and not deleted.',
+                    {'former': journal.former_name, 'uuid': lv.uuid,
+                     'vg': self.vg.vg_name, 'id': journal.adopter,
+                     'name': lv.name})
 
     @in_cinders_words
     def manage_existing_get_size(self, volume: objects.Volume,

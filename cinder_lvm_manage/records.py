@@ -145,6 +145,21 @@ def _provisioning(volume_type_id: str | None) -> frozenset[str]:
     return frozenset(allowed)
 
 
+def incomplete(adopters: Collection[str]) -> set[str]:
+    """Those of these volumes and snapshots that never became available.
+
+    Ids that Cinder knows not of, or no longer, are left out.
+    """
+    volumes = _volumes(set(adopters))
+    found = {id_ for id_, volume in volumes.items()
+             if not was_available(volume)}
+    for id_ in set(adopters) - volumes.keys():
+        snapshot = _snapshot(id_)
+        if snapshot and not was_managed(snapshot):
+            found.add(id_)
+    return found
+
+
 def was_available(volume: objects.Volume) -> bool:
     """Whether the volume was available at any time.
 

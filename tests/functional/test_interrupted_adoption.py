@@ -12,6 +12,10 @@
 
 """What is left when an adoption or an unmanage does not come to its end."""
 
+import datetime
+import time
+
+from cinder import coordination
 from cinder import exception
 from oslo_concurrency import processutils
 import pytest
@@ -212,3 +216,46 @@ def test_an_lv_that_is_removed_meanwhile_is_told(group, driver, volume,
                        match='Failed to find logical volume'):
         driver.manage_existing(volume(), {'source-name': 'data1'})
     assert group.names() == {}
+
+
+def test_what_was_cut_off_is_reported_when_the_service_starts(
+        group, load, volume, snapshot, interrupt, monkeypatch, caplog):
+    driver = load()
+    group.create('data1', '4m')
+    group.create('data2', '4m')
+    done = volume()
+    driver.manage_existing(done, {'source-name': 'data2'})
+    done.launched_at = datetime.datetime.now(datetime.timezone.utc)
+    done.save()
+    crashed = volume()
+    interrupt(3, 'after', Interrupted())
+    with pytest.raises(Interrupted):
+        driver.manage_existing(crashed, {'source-name': 'data1'})
+    monkeypatch.undo()
+    before = group.changes()
+    caplog.clear()
+
+    load()
+    record, = (record for record in caplog.records
+               if record.name == 'cinder_lvm_manage.driver')
+    for words in (f'LV data1 (UUID {group.names()[crashed.name]})',
+                  f'as {crashed.id} was cut off', f'is {crashed.name} now'):
+        assert words in record.getMessage()
+    assert group.changes() == before
+
+
+def test_nobody_waits_for_ever(group, load, volume):
+    driver = load(lvm_manage_command_timeout=1)
+    group.create('data1', '4m')
+    lock = coordination.COORDINATOR.get_lock(
+        f'cinder-lvm-manage-{group.name}')
+    assert lock.acquire()
+    try:
+        started = time.monotonic()
+        with pytest.raises(exception.VolumeBackendAPIException,
+                           match='have kept volume group scratch for 5 sec'):
+            driver.manage_existing(volume(), {'source-name': 'data1'})
+        assert time.monotonic() - started < 30
+    finally:
+        lock.release()
+    driver.manage_existing(volume(), {'source-name': 'data1'})

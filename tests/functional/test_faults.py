@@ -1,0 +1,40 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""LVM commands that go wrong at every step of an adoption and an unmanage."""
+
+import os
+
+import pytest
+
+from tests.lab import faults
+
+
+@pytest.fixture
+def trial(cinder, group, tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', os.environ['PATH'])
+    return faults.trial(cinder, group, tmp_path)
+
+
+@pytest.mark.parametrize('step', range(1, len(faults.MANAGE) + 1),
+                         ids=faults.MANAGE)
+@pytest.mark.parametrize('fault', faults.FAULTS)
+def test_no_fault_of_a_manage_costs_data_or_name(trial, step, fault):
+    assert trial.manage(step, fault) in ('managed', 'put back', 'given back')
+
+
+@pytest.mark.parametrize('step', range(1, len(faults.UNMANAGE) + 1),
+                         ids=faults.UNMANAGE)
+@pytest.mark.parametrize('fault', faults.OF_UNMANAGE)
+def test_no_fault_of_an_unmanage_costs_data_or_name(trial, step, fault):
+    assert trial.unmanage(step, fault) in ('given back', 'given back then')
