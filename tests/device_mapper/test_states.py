@@ -16,6 +16,7 @@
 import contextlib
 import os
 import pathlib
+import stat
 import subprocess
 import time
 
@@ -127,12 +128,15 @@ def mounted(path, folder):
 
 @contextlib.contextmanager
 def swap(path, folder):
-    run('mkswap', str(path))
-    run('swapon', str(path))
+    # Its own node, for the LV's is renamed with it.
+    node = folder / 'swap'
+    os.mknod(node, stat.S_IFBLK | 0o600, path.stat().st_rdev)
+    run('mkswap', str(node))
+    run('swapon', str(node))
     try:
         yield
     finally:
-        run('swapoff', str(path))
+        run('swapoff', str(node))
 
 
 @contextlib.contextmanager
@@ -164,7 +168,7 @@ def test_an_lv_in_use_is_refused_and_taken_where_the_operator_says_so(
     states.group.create('data', '16m')
     who = who.format(folder=tmp_path)
     with use(states.path('data'), tmp_path):
-        states.assert_refused('data', f'LV data is open{who} (stop what uses')
+        states.assert_refused('data', f'is open{who} (stop what uses')
         users = states.entry('data', states.driver())['extra_info'].get(
             'users', '')
         assert users == who.removeprefix(', ')
