@@ -108,16 +108,21 @@ class DevStack:
         assert done.returncode == 0, f'{script}: {done.stdout[-9000:]}'
         return done.stdout
 
+    def loop_devices(self) -> list[str]:
+        listed = subprocess.run(
+            ['losetup', '--list', '--noheadings', '--output',
+             'NAME,BACK-FILE'],
+            stdout=subprocess.PIPE, text=True, check=True).stdout
+        return [line.split()[0] for line in listed.splitlines()
+                if self.groups in line]
+
     def left_behind(self) -> list[str]:
         """What there is of the backends on this machine."""
-        devices = subprocess.run(
-            ['losetup', '--list', '--noheadings', '--output', 'BACK-FILE'],
-            stdout=subprocess.PIPE, text=True, check=True).stdout.split()
         groups = StackedVolumeGroup(self, '').lvm(
             'vgs', '--noheadings', '--options', 'vg_name').split()
         files = map(str, self._folder.rglob('*'))
-        return [name for name in [*devices, *groups, *files]
-                if self.groups in name]
+        return self.loop_devices() + [
+            name for name in [*groups, *files] if self.groups in name]
 
 
 class StackedVolumeGroup(ScratchVolumeGroup):
@@ -143,7 +148,9 @@ def devstack() -> Iterator[DevStack]:
             devstack.run('stack')
             yield devstack
         finally:
-            devstack.run('unstack')
+            # None but after a failure.
+            for device in devstack.loop_devices():
+                subprocess.run(['losetup', '--detach', device], check=True)
 
 
 def _read(path: pathlib.Path) -> configparser.ConfigParser:
