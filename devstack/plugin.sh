@@ -1,0 +1,48 @@
+#!/bin/bash
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+# Backends of type lvm_manage, for CINDER_ENABLED_BACKENDS. DevStack calls
+# {configure,init,cleanup}_cinder_backend_lvm_manage NAME for each of them.
+
+# DevStack itself sources this only if there is a backend of type lvm too.
+# shellcheck source=/dev/null
+source "$CINDER_BACKENDS/lvm"
+
+function install_lvm_manage {
+    setup_develop -bindep "$(dirname "${BASH_SOURCE[0]}")/.."
+}
+
+function configure_cinder_backend_lvm_manage {
+    local be_name=$1
+
+    configure_cinder_backend_lvm "$be_name"
+    iniset "$CINDER_CONF" "$be_name" volume_driver \
+        cinder_lvm_manage.driver.LVMManageDriver
+    iniset "$CINDER_CONF" "$be_name" lvm_type "$LVM_MANAGE_TYPE"
+}
+
+function init_cinder_backend_lvm_manage {
+    init_cinder_backend_lvm "$1"
+}
+
+# Both unstack.sh and clean.sh come here.
+function cleanup_cinder_backend_lvm_manage {
+    cleanup_cinder_backend_lvm "$1"
+}
+
+# What the other phases are for, DevStack does by these functions and the
+# settings.
+if [[ "$1" == "stack" && "$2" == "install" ]] && is_service_enabled c-vol; then
+    echo_summary "Installing cinder_lvm_manage"
+    install_lvm_manage
+fi
