@@ -30,6 +30,7 @@ import tempfile
 
 import pytest
 
+from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -200,11 +201,10 @@ def test_a_cinder_starts_with_it_and_manages(
     group = StackedVolumeGroup(devstack, backend)
     group.create('disk', '8m')
     conf = _read(devstack.etc / 'cinder' / 'cinder.conf')
-    with CinderDeployment(group, backend=backend, options={
-            **conf[backend],
-            'target_helper': 'fake',
-            'lvm_conf_file': str(group.lvm_conf),
-            'lvm_manage_without_device_mapper': 'true'}) as cinder:
+    options = {**conf[backend], 'target_helper': 'fake',
+               'lvm_conf_file': str(group.lvm_conf),
+               'lvm_manage_without_device_mapper': 'true'}
+    with CinderDeployment(Backend(group, options, backend)) as cinder:
         reply = cinder.api.manage({'source-name': 'disk'})
         volume = cinder.api.wait(reply.body['volume']['id'], 'available')
     assert group.names().keys() == {f"volume-{volume['id']}"}
