@@ -19,6 +19,7 @@ from collections.abc import Iterable
 
 from cinder import context
 from cinder import objects
+from cinder.objects import fields
 from cinder.scheduler.filters import extra_specs_ops
 from cinder.volume import volume_types
 
@@ -31,6 +32,9 @@ from cinder_lvm_manage.rules import SnapshotClaim
 # Both by LV name; an owner is the id of a volume or a snapshot.
 Claims = dict[str, Claim]
 Owners = dict[str, str]
+
+# Cinder has no name for it: cinder/volume/api.py, delete.
+_ERROR_MANAGING_DELETING = 'error_managing_deleting'
 
 _CAPABILITIES = {'thin_provisioning_support': 'thin',
                  'thick_provisioning_support': 'thick'}
@@ -164,9 +168,13 @@ def was_available(volume: objects.Volume) -> bool:
     """Whether the volume was available at any time.
 
     Cinder sets launched_at when a manage is complete
-    (flows/manager/create_volume.py, CreateVolumeOnFinishTask).
+    (flows/manager/create_volume.py, CreateVolumeOnFinishTask). If the
+    database fails just then, the status error_managing is saved after it, with
+    it; delete makes that error_managing_deleting.
     """
-    return volume.launched_at is not None
+    return (volume.launched_at is not None
+            and volume.status not in (fields.VolumeStatus.ERROR_MANAGING,
+                                      _ERROR_MANAGING_DELETING))
 
 
 def was_managed(snapshot: objects.Snapshot) -> bool:

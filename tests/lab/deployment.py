@@ -126,6 +126,25 @@ class CinderDeployment:
                 (volume_id,)).fetchone()
         return str(status)
 
+    @contextlib.contextmanager
+    def failing_database(self, event: str, when: str = '1') -> Iterator[None]:
+        """Within it, the database refuses what the trigger tells.
+
+        :param event: as SQLite's triggers have it, UPDATE ON volumes
+        :param when: the condition, of OLD and NEW
+        """
+        self._in_database(f'CREATE TRIGGER failing BEFORE {event} WHEN {when} '
+                          "BEGIN SELECT RAISE(ABORT, 'no disk'); END")
+        try:
+            yield
+        finally:
+            self._in_database('DROP TRIGGER failing')
+
+    def _in_database(self, statement: str) -> None:
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            database.execute(statement)
+            database.commit()
+
     def _write_conf(self, folder: pathlib.Path) -> pathlib.Path:
         path = folder / 'cinder.conf'
         helper = {'helper_command': f'{_SCRIPTS}/privsep-helper '

@@ -1,0 +1,80 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Cinder's database fails when the driver has done its part of a manage.
+
+Cinder does not undo that part; what it leaves is an operator's to delete.
+"""
+
+import time
+
+import pytest
+
+from tests.lab.deployment import Backend
+from tests.lab.deployment import CinderDeployment
+from tests.lab.in_process import IN_TREE
+from tests.lab.in_process import OURS
+from tests.lab.scratch import ScratchVolumeGroup
+
+FAILURES = {
+    'the size is not saved':
+        ('UPDATE OF size ON volumes', 'OLD.size IS NOT NEW.size'),
+    'the status managing stays':
+        ('UPDATE OF status ON volumes', "NEW.status != 'managing'"),
+    'the volume does not become available':
+        ('UPDATE ON volumes', "NEW.status = 'available'")}
+
+
+@pytest.fixture(scope='module', params=[
+    OURS, pytest.param(IN_TREE, marks=pytest.mark.xfail(strict=True))])
+def empty(request):
+    """A Cinder on a volume group of its own, and that group."""
+    with (ScratchVolumeGroup('empty') as group,
+          CinderDeployment(Backend(
+              group, {'lvm_manage_without_device_mapper': 'true'}
+              if request.param == OURS else {},
+              volume_driver=request.param)) as cinder):
+        yield cinder, group
+
+
+@pytest.mark.parametrize('failure', FAILURES)
+def test_a_volume_whose_recording_failed_costs_no_lv_when_it_is_deleted(
+        empty, failure):
+    cinder, group = empty
+    name = failure.replace(' ', '-')
+    group.create(name, '4m')
+    uuid = group.names()[name]
+    # A quota that is not committed Cinder only logs.
+    with cinder.failing_database(*FAILURES[failure]):
+        volume = cinder.api.manage(
+            {'source-name': name}).body['volume']['id']
+        wait_until_renamed(group, name)
+        time.sleep(2)
+    if cinder.recorded_status(volume) == 'managing':
+        cinder.api.request('POST', f'volumes/{volume}/action',
+                           {'os-reset_status': {'status': 'error'}})
+    assert cinder.api.delete(volume).status == 202
+    cinder.api.wait_until_gone(volume)
+    assert group.names().get(name) == uuid
+    assert group.tags(name) == set()
+    again = cinder.api.manage({'source-name': name}).body['volume']['id']
+    cinder.api.wait(again, 'available')
+    cinder.api.unmanage(again)
+    cinder.api.wait_until_gone(again)
+
+
+def wait_until_renamed(group, name):
+    deadline = time.monotonic() + 60
+    while name in group.names():
+        assert time.monotonic() < deadline, 'it is not managed'
+        time.sleep(0.5)
