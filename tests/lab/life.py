@@ -351,8 +351,8 @@ def delete(life: Life) -> None:
 
 # Those of a row are done to the same LV, one after the other.
 OPERATIONS: tuple[tuple[Callable[[Life], None], ...], ...] = (
-    (attach, snapshot, volume_from_snapshot, revert, delete_snapshot, clone,
-     retype, reactivate, unmanage),
+    (attach, snapshot, volume_from_snapshot, revert, delete_snapshot),
+    (clone, retype, reactivate, unmanage),
     (extend,),
     (migrate, migrate_back),
     (delete,))
