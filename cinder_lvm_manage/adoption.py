@@ -215,6 +215,16 @@ def adopted_by(inventory: Inventory, adopter: str) -> LogicalVolume | None:
     return None
 
 
+def adopted_from(inventory: Inventory,
+                 former_name: str | None) -> LogicalVolume | None:
+    """The LV that had this name until it was adopted."""
+    for lv in inventory.lvs:
+        journal = Journal.of(lv)
+        if journal and journal.former_name == former_name:
+            return lv
+    return None
+
+
 def give_back(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
               restore_name: bool) -> None:
     """Undo an adoption: the old name where it is free, and no tag of ours.

@@ -35,6 +35,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from cinder_lvm_manage import adoption
+from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
 from cinder_lvm_manage import records
@@ -262,12 +263,23 @@ class LVMManageDriver(AnySizeLVMDriver):
         """The LV that the reference points at, judged safe to manage."""
         reference = Reference.parse(existing_ref)
         inventory = self._volume_group.inventory()
-        lv = inventory.find(reference)
-        policy = self._policy
-        claim = claims_of([lv.name], inventory, policy.names)[lv.name]
-        judged = verdict.judge(lv, inventory, claim, policy)
+        try:
+            lv = inventory.find(reference)
+        except errors.InvalidReference:
+            # Who comes second is told who came first.
+            taken = adoption.adopted_from(inventory, reference.name)
+            if taken:
+                self._judge(taken, inventory, claims_of).raise_for(taken)
+            raise
+        judged = self._judge(lv, inventory, claims_of)
         judged.raise_for(lv)
         return inventory, lv, judged
+
+    def _judge(self, lv: LogicalVolume, inventory: Inventory,
+               claims_of: Callable[..., records.Claims]) -> Verdict:
+        policy = self._policy
+        claim = claims_of([lv.name], inventory, policy.names)[lv.name]
+        return verdict.judge(lv, inventory, claim, policy)
 
     def _entries(self, snapshots: bool,
                  claims_of: Callable[..., records.Claims],
