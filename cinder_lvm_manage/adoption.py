@@ -98,8 +98,9 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
     :param adopter: id of the Cinder volume or snapshot that takes it
     :param ready: activate it, now and after the next boot
     :param extend_to: bytes that it is to have, if it is to be made longer
-    :raises VolumeGroupError, AdoptionFailed: the LV has its old name and its
-        old tags again, or the log says what could not be put back
+    :raises VolumeGroupError, AdoptionFailed: the LV has its old name, tags and
+        activation again, or the log says what could not be put back; if it
+        was extended, it stays so
     """
     if new_name in inventory.by_name:
         raise errors.AdoptionFailed(

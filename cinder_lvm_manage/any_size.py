@@ -181,9 +181,13 @@ def _exact_gib(lv: LogicalVolume) -> float:
     return lv.size / units.Gi
 
 
-def _at_least(volume: objects.Volume, lv: LogicalVolume) -> Any:
-    """The volume, or one of its name and id that can hold all of the LV."""
+def _at_least(volume: objects.Volume, lv: LogicalVolume) -> objects.Volume:
+    """The volume, or one that is like it but large enough for all of the LV.
+
+    It is for the driver only, and not to be saved.
+    """
     if volume['size'] >= lv.size_gib:
         return volume
-    return {'id': volume['id'], 'name': volume['name'],
-            'status': volume['status'], 'size': lv.size_gib}
+    larger = volume.obj_clone()
+    larger.size = lv.size_gib
+    return larger

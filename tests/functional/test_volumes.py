@@ -13,7 +13,9 @@
 """Listing, managing and unmanaging volumes on real LVM."""
 
 import datetime
+import os
 from typing import Any
+from unittest import mock
 
 from cinder import context
 from cinder import exception
@@ -23,6 +25,7 @@ import pytest
 
 from cinder_lvm_manage import listing
 from tests.lab import zoo
+from tests.lab.scratch import ScratchVolumeGroup
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -441,3 +444,24 @@ def test_ten_thousand_lvs_are_one_command(group, driver, commands):
     assert len(entries) == 10_000
     assert all(entry['safe_to_manage'] for entry in entries)
     assert len(commands) == 1
+
+
+@pytest.mark.parametrize('vg_name', ['a-b--c', 'v.+_-1', 'v' * 40])
+def test_names_of_every_form_come_back(cinder, volume, vg_name):
+    # LVM makes no LV whose path, VG/LV and more, has over 125 characters.
+    names = ['l' * (124 - len(vg_name)), 'Odd+name_1.2', 'a-b--c', '0', '...',
+             '_snapshot-x', 'volume-x', '+']
+    with (ScratchVolumeGroup(vg_name) as group,
+          mock.patch.dict(os.environ, group.environment)):
+        driver = cinder.driver(group)
+        for name in names:
+            group.create(name, '4m')
+        before = group.names()
+        assert by_name(list_volumes(driver)).keys() == before.keys()
+        volumes = [volume() for _ in names]
+        for name, managed in zip(names, volumes, strict=True):
+            driver.manage_existing(managed, {'source-name': name})
+        assert not group.names().keys() & before.keys()
+        for managed in volumes:
+            driver.unmanage(managed)
+        assert group.names() == before
