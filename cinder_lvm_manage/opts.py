@@ -45,7 +45,8 @@ manage_opts = [
         default=120,
         min=1,
         help='Seconds after which an LVM command of a listing, a manage or '
-             'an unmanage is stopped and counts as failed.'),
+             'an unmanage is stopped and counts as failed. One that waits for '
+             'others on its volume group gives up after five times as long.'),
 ]
 
 
