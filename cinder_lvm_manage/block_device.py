@@ -28,36 +28,36 @@ _SWAPS = pathlib.Path('/proc/swaps')
 _DEVICES = pathlib.Path('/sys/dev/block')
 
 
-def users(major: int, minor: int) -> list[str]:
+def users(device: str) -> list[str]:
     """Mounts, swaps and block devices that stand on this device.
 
+    :param device: major:minor
     :returns: words for an operator, like 'mounted on /srv'; none if all that
         holds it open are processes, or mounts in another namespace
     """
-    number = f'{major}:{minor}'
-    return [*(f'mounted on {point}' for point in _mount_points(number)),
-            *('used as swap' for swap in _swaps()
-              if swap == os.makedev(major, minor)),
-            *(f'held by {holder}' for holder in _holders(number))]
+    return [*(f'mounted on {point}' for point in _mount_points(device)),
+            *('used as swap' for swap in _swaps() if swap == device),
+            *(f'held by {holder}' for holder in _holders(device))]
 
 
-def _mount_points(number: str) -> Iterator[str]:
+def _mount_points(device: str) -> Iterator[str]:
     # proc(5): mount ID, parent ID, major:minor, root, mount point, ...
     for line in _MOUNTS.read_text(errors='surrogateescape').splitlines():
-        _, _, device, _, point, *_ = line.split(' ')
-        if device == number:
+        _, _, mounted, _, point, *_ = line.split(' ')
+        if mounted == device:
             yield _unescaped(point)
 
 
-def _swaps() -> Iterator[int]:
+def _swaps() -> Iterator[str]:
     for line in _SWAPS.read_text(errors='surrogateescape').splitlines()[1:]:
         path = pathlib.Path(_unescaped(line.split()[0]))
         if path.is_block_device():
-            yield path.stat().st_rdev
+            number = path.stat().st_rdev
+            yield f'{os.major(number)}:{os.minor(number)}'
 
 
-def _holders(number: str) -> Iterator[str]:
-    for holder in sorted(_DEVICES.joinpath(number).glob('holders/*')):
+def _holders(device: str) -> Iterator[str]:
+    for holder in sorted(_DEVICES.joinpath(device).glob('holders/*')):
         name = holder / 'dm' / 'name'
         yield name.read_text().strip() if name.exists() else holder.name
 

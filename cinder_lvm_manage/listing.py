@@ -118,6 +118,6 @@ def _extra_info(lv: LogicalVolume) -> dict[str, str]:
         info['pool'] = lv.pool
     if lv.origin:
         info['origin'] = lv.origin
-    if lv.is_open and (users := block_device.users(*lv.device)):
+    if lv.is_open and (users := block_device.users(lv.device)):
         info['users'] = ', '.join(users)
     return info

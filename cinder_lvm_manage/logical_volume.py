@@ -67,7 +67,7 @@ class LogicalVolume(typing.NamedTuple):
     :ivar size: in bytes, exact, as a reader of its device sees it; for a
         thick snapshot that is its origin's size, not its room for changes
     :ivar lv_size: in bytes, as lvs shows it: for a thick snapshot its room
-    :ivar device: major and minor number, (-1, -1) while it has no device
+    :ivar device: major:minor, as the kernel writes it; -1:-1 while it has none
     :ivar data_percent: how full a snapshot or pool is, as LVM prints it
     """
 
@@ -82,7 +82,7 @@ class LogicalVolume(typing.NamedTuple):
     origin: str
     pool: str
     automatic: bool
-    device: tuple[int, int]
+    device: str
     tags: tuple[str, ...]
     data_percent: str
     created: str
@@ -98,20 +98,21 @@ class LogicalVolume(typing.NamedTuple):
         if len(row['lv_attr']) != 10:
             raise ValueError(f"lv_attr {row['lv_attr']!r} of LV {name}")
         roles = _words(row['lv_role'])
+        lv_size = int(row['lv_size'])
         return cls(name=name.strip('[]'),
                    visible=not name.startswith('['),
                    uuid=row['lv_uuid'],
-                   size=int(row['origin_size' if 'thicksnapshot' in roles
-                                else 'lv_size']),
-                   lv_size=int(row['lv_size']),
+                   size=(int(row['origin_size']) if 'thicksnapshot' in roles
+                         else lv_size),
+                   lv_size=lv_size,
                    attr=row['lv_attr'],
                    roles=roles,
                    layouts=_words(row['lv_layout']),
                    origin=row['origin'].strip('[]'),
                    pool=row['pool_lv'].strip('[]'),
                    automatic=row['lv_autoactivation'] == '1',
-                   device=(int(row['lv_kernel_major']),
-                           int(row['lv_kernel_minor'])),
+                   device=f"{row['lv_kernel_major']}:"
+                          f"{row['lv_kernel_minor']}",
                    tags=_words(row['lv_tags']),
                    data_percent=row['data_percent'],
                    created=row['lv_time'])

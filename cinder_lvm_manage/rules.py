@@ -104,7 +104,7 @@ class Case:
     def users(self) -> str:
         """Who holds the LV open, where that can be told."""
         return ''.join(f', {user}'
-                       for user in block_device.users(*self.lv.device))
+                       for user in block_device.users(self.lv.device))
 
     @property
     def extend_to(self) -> int | None:

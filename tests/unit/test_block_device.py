@@ -46,21 +46,21 @@ def files(tmp_path, monkeypatch):
 
 
 def test_every_mount_of_the_device_is_told():
-    assert block_device.users(254, 3) == ['mounted on /srv',
+    assert block_device.users('254:3') == ['mounted on /srv',
                                           'mounted on /mnt/with blank']
 
 
 def test_holders_are_told_by_the_names_that_device_mapper_gives():
-    assert block_device.users(254, 5) == ['held by secret', 'held by md0']
+    assert block_device.users('254:5') == ['held by secret', 'held by md0']
 
 
 def test_a_device_without_users_the_kernel_tells_of():
-    assert block_device.users(254, 4) == []
+    assert block_device.users('254:4') == []
 
 
 def test_a_swap_is_told(monkeypatch):
     device = os.stat('/dev/null').st_rdev
     monkeypatch.setattr(pathlib.Path, 'is_block_device',
                         lambda self: str(self) == '/dev/null')
-    assert block_device.users(os.major(device), os.minor(device)) == [
+    assert block_device.users(f'{os.major(device)}:{os.minor(device)}') == [
         'used as swap']

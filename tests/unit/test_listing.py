@@ -132,7 +132,7 @@ class EntryTest(unittest.TestCase):
         lvs = inventory('device-mapper').by_name
         entry = listing.entry(lvs['open'], NO_CLAIM, Verdict(()))
         self.assertEqual('here, there', entry['extra_info']['users'])
-        users.assert_called_once_with(*lvs['open'].device)
+        users.assert_called_once_with(lvs['open'].device)
         entry = listing.entry(lvs['active'], NO_CLAIM, Verdict(()))
         self.assertNotIn('users', entry['extra_info'])
 
