@@ -117,13 +117,19 @@ def reader(path, folder):
 
 
 @contextlib.contextmanager
-def mounted(path, folder):
-    run('mkfs.ext4', '-q', str(path))
+def mounted_again(path, folder):
     run('mount', str(path), str(folder))
     try:
         yield
     finally:
         run('umount', str(folder))
+
+
+@contextlib.contextmanager
+def mounted(path, folder):
+    run('mkfs.ext4', '-q', str(path))
+    with mounted_again(path, folder):
+        yield
 
 
 @contextlib.contextmanager
@@ -186,15 +192,6 @@ def test_a_mounted_file_system_lives_through_being_managed(states, tmp_path):
     with mounted_again(states.path(volume.name), tmp_path):
         assert {file.name for file in tmp_path.iterdir()} >= {'before',
                                                               'after'}
-
-
-@contextlib.contextmanager
-def mounted_again(path, folder):
-    run('mount', str(path), str(folder))
-    try:
-        yield
-    finally:
-        run('umount', str(folder))
 
 
 def test_an_inactive_lv_is_active_until_it_is_unmanaged(states):
