@@ -18,6 +18,7 @@ from collections.abc import Iterable
 import os
 
 from os_brick import executor
+import os_brick.exception
 import os_brick.utils
 from oslo_concurrency import processutils
 from oslo_log import log as logging
@@ -131,6 +132,12 @@ class VolumeGroup(executor.Executor):
     def _run(self, *command: str) -> str:
         try:
             return self._run_privileged(*command)
+        except os_brick.exception.ExecutionTimeout as exc:
+            raise errors.VolumeGroupError(
+                f"`{' '.join(command)}` was stopped, for it had not ended "
+                f'after {self._timeout} seconds: see whether a disk of volume '
+                f'group {self.name} hangs, or another LVM command keeps it '
+                'locked; or set lvm_manage_command_timeout higher') from exc
         except processutils.ProcessExecutionError as exc:
             raise errors.VolumeGroupError(
                 f"`{' '.join(command)}` failed with exit code "

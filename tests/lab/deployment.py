@@ -75,21 +75,27 @@ class CinderDeployment:
     """A context manager: within it, Cinder is up with these LVM backends.
 
     :ivar host: the first backend's
-    :ivar url: of the volume API, with the project
+    :ivar url: of the volume API, with the project; another when it has been
+        started again
     :ivar api: a client of it
     :ivar log_path: where all of its services log, debug messages too
     """
 
     def __init__(self, *backends: Backend,
-                 default_options: Mapping[str, str] = {}) -> None:
+                 default_options: Mapping[str, str] = {},
+                 environment: Mapping[str, str] = {}) -> None:
         """Describe the Cinder that `with` starts.
 
         :param backends: their groups have one lvm.conf
         :param default_options: more for cinder.conf's section DEFAULT
+        :param environment: more for its environment
         """
         self.host = backends[0].host
         self._backends = backends
         self._default_options = default_options
+        self._environment = {**os.environ,
+                             **backends[0].volume_group.environment,
+                             **environment}
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> CinderDeployment:
@@ -98,10 +104,9 @@ class CinderDeployment:
                 cleanup.enter_context(tempfile.TemporaryDirectory()))
             self.log_path = folder / 'cinder.log'
             self._database = folder / 'cinder.sqlite'
-            process = self._start(self._write_conf(folder))
-            cleanup.callback(_stop, process)
-            self.url = self._wait_until_listening(process)
-            self.api = VolumeApi(self.url, self.host)
+            self._conf_path = self._write_conf(folder)
+            self._cleanup = cleanup
+            self.start()
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -110,9 +115,45 @@ class CinderDeployment:
                  traceback: types.TracebackType | None) -> None:
         self._cleanup.close()
 
-    def log_text(self) -> str:
-        """All that was logged so far."""
-        return self.log_path.read_text()
+    def start(self) -> None:
+        """Start it again, after a kill."""
+        with self.log_path.open('ab') as log:
+            written = log.tell()
+            # A session of its own, so that whatever it starts can be found.
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', 'tests.lab.cinder_server',
+                 str(self._conf_path)],
+                cwd=_CHECKOUT, stdout=log, stderr=subprocess.STDOUT,
+                env=self._environment, start_new_session=True)
+        self._cleanup.callback(_stop, self._process)
+        self.url = self._wait_until_listening(written)
+        self.api = VolumeApi(self.url, self.host)
+
+    def kill(self, with_commands: bool) -> None:
+        """End it at once, as kill -9 does.
+
+        :param with_commands: and what it is running, as systemd does
+        """
+        if with_commands:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+        self._process.wait()
+
+    def log_text(self, skip: int = 0) -> str:
+        """All that was logged so far, but for so many bytes."""
+        return self.log_path.read_bytes()[skip:].decode()
+
+    def wait_for_log(self, text: str, skip: int = 0) -> None:
+        """Return when that is logged, after so many bytes.
+
+        :raises RuntimeError: it is not
+        """
+        deadline = time.monotonic() + _SECONDS_TO_ANSWER
+        while text not in self.log_text(skip):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f'{text!r} is not logged')
+            time.sleep(0.1)
 
     def recorded_status(self, volume_id: str) -> str:
         """A volume's status in the database.
@@ -125,6 +166,15 @@ class CinderDeployment:
                 'SELECT status FROM volumes WHERE id = ?',
                 (volume_id,)).fetchone()
         return str(status)
+
+    @contextlib.contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Within it, whoever writes to the database waits."""
+        with contextlib.closing(sqlite3.connect(
+                self._database, isolation_level=None)) as database:
+            database.execute('BEGIN EXCLUSIVE')
+            yield
+            database.execute('ROLLBACK')
 
     @contextlib.contextmanager
     def failing_database(self, event: str, when: str = '1') -> Iterator[None]:
@@ -194,21 +244,11 @@ class CinderDeployment:
             conf.write(file)
         return path
 
-    def _start(self, conf_path: pathlib.Path) -> subprocess.Popen[bytes]:
-        with self.log_path.open('wb') as log:
-            # A session of its own, so that whatever it starts can be found.
-            return subprocess.Popen(
-                [sys.executable, '-m', 'tests.lab.cinder_server',
-                 str(conf_path)],
-                cwd=_CHECKOUT, stdout=log, stderr=subprocess.STDOUT,
-                env=os.environ | self._backends[0].volume_group.environment,
-                start_new_session=True)
-
-    def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> str:
+    def _wait_until_listening(self, written: int) -> str:
         deadline = time.monotonic() + _SECONDS_TO_START
-        while process.poll() is None and time.monotonic() < deadline:
-            listening = re.search(r'^listening on (\S+)$', self.log_text(),
-                                  re.MULTILINE)
+        while self._process.poll() is None and time.monotonic() < deadline:
+            listening = re.search(r'^listening on (\S+)$',
+                                  self.log_text(written), re.MULTILINE)
             if listening:
                 return f'{listening[1]}/v3/{_PROJECT}'
             time.sleep(0.1)

@@ -69,12 +69,14 @@ class ScratchVolumeGroup:
 
     def __init__(self, name: str = 'scratch', physical_volumes: int = 1,
                  size: int = 8 * units.Ti, device_mapper: bool = False,
-                 breakable: bool = False,
+                 breakable: bool = False, metadata_size: str = '256m',
                  beside: ScratchVolumeGroup | None = None) -> None:
         """Describe the group that `with` makes.
 
         :param size: of each physical volume, in bytes; sparse
         :param device_mapper: activate LVs; the kernel has to be able to
+        :param metadata_size: room for the metadata, as pvcreate has it; that
+            of 50,000 LVs, if not told otherwise
         :param breakable: its physical volumes can be made to fail
         :param beside: another group, whose lvm.conf is to be this one's too
         """
@@ -83,6 +85,7 @@ class ScratchVolumeGroup:
         self._size = size
         self._device_mapper = device_mapper
         self._breakable = breakable
+        self._metadata_size = metadata_size
         self._beside = beside
         self._cleanup = contextlib.ExitStack()
         self._devices: list[str] = []
@@ -107,8 +110,8 @@ class ScratchVolumeGroup:
             for device in self._devices:
                 self._filter(_REST, f'"a|^{device}$|", {_REST}')
                 cleanup.callback(self._filter, f'"a|^{device}$|", ', '')
-            # Room for the metadata of 50,000 LVs.
-            self.lvm('pvcreate', '--metadatasize', '256m', *self._devices)
+            self.lvm('pvcreate', '--metadatasize', self._metadata_size,
+                     *self._devices)
             self.lvm('vgcreate', self.name, *self._devices)
             cleanup.callback(self._deactivate)
             self._cleanup = cleanup.pop_all()
@@ -179,6 +182,24 @@ class ScratchVolumeGroup:
         tags, = (row['lv_tags'] for row in self.report('lv_name', 'lv_tags')
                  if row['lv_name'] == lv_name)
         return set(filter(None, tags.split(',')))
+
+    def extents(self, lv_uuid: str) -> tuple[str, int, int]:
+        """Where the data of a linear LV lie, active or not.
+
+        :returns: the physical volume's device, and first and number of bytes
+        :raises LookupError: there is no such LV
+        """
+        rows = json.loads(self.lvm(
+            'pvs', '--segments', '--reportformat', 'json', '--units', 'b',
+            '--nosuffix', '--select', f'vg_name={self.name}', '--options',
+            'pv_name,pe_start,pvseg_start,pvseg_size,vg_extent_size,lv_uuid'
+        ))['report'][0]['pvseg']
+        for row in rows:
+            if row['lv_uuid'] == lv_uuid:
+                extent = int(row['vg_extent_size'])
+                first = int(row['pe_start']) + int(row['pvseg_start']) * extent
+                return row['pv_name'], first, int(row['pvseg_size']) * extent
+        raise LookupError(f'no LV has the UUID {lv_uuid}')
 
     def changes(self) -> int:
         """How often the group's metadata has been written."""

@@ -1,0 +1,191 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Cinder is killed in the middle of a manage or an unmanage, and comes back.
+
+The commands of its backend halt where a test kills it; the database is locked
+where it is to be killed before it has recorded what the driver has done.
+"""
+
+import hashlib
+import pathlib
+
+import pytest
+
+from tests.lab import faults
+from tests.lab.deployment import Backend
+from tests.lab.deployment import CinderDeployment
+from tests.lab.in_process import IN_TREE
+from tests.lab.in_process import OURS
+from tests.lab.scratch import ScratchVolumeGroup
+
+# manage_existing_get_size has a report of its own, before manage_existing.
+FIRST = 2
+KILLS = {'with the command': ('halts before its work', True),
+         'but not the command': ('halts after its work', False)}
+
+
+@pytest.fixture(scope='module', params=[OURS])
+def stage(request, tmp_path_factory):
+    """A Cinder on a volume group of its own, that, and its LVM."""
+    with ScratchVolumeGroup('empty') as group:
+        lvm = faults.FaultyLvm(tmp_path_factory.mktemp('lvm'), group.name)
+        with CinderDeployment(
+                Backend(group, {'lvm_manage_without_device_mapper': 'true'}
+                        if request.param == OURS else {},
+                        volume_driver=request.param),
+                # Its commands would be counted.
+                default_options={'periodic_interval': '3600'},
+                environment={'PATH': lvm.path}) as cinder:
+            yield cinder, group, lvm
+
+
+@pytest.fixture
+def lv(stage):
+    """What a new LV, data1, is to be when all is over."""
+    _, group, _ = stage
+    group.create('data1', '4m')
+    uuid = group.names()['data1']
+    device, first, size = group.extents(uuid)
+    with open(device, 'r+b') as file:
+        file.seek(first)
+        file.write(hashlib.sha256(uuid.encode()).digest() * (size // 32))
+    yield state(group)
+    group.lvm('lvremove', '--yes', group.name)
+
+
+def state(group):
+    """The LV's name, UUID, tags, place and digest."""
+    row, = group.report('lv_name', 'lv_uuid', 'lv_tags', 'seg_pe_ranges')
+    device, first, size = group.extents(row['lv_uuid'])
+    with pathlib.Path(device).open('rb') as file:
+        file.seek(first)
+        return row | {'data': hashlib.sha256(file.read(size)).hexdigest()}
+
+
+def kill(cinder, lvm, with_commands):
+    """Kill it where its command has halted, and start it again.
+
+    :returns: what it logs then
+    """
+    lvm.wait_until_halted()
+    cinder.kill(with_commands)
+    lvm.go_on()
+    killed = cinder.log_path.stat().st_size
+    cinder.start()
+    return cinder.log_text(killed)
+
+
+def kill_before_it_is_recorded(cinder, lvm, message):
+    lvm.wait_until_halted()
+    written = cinder.log_path.stat().st_size
+    with cinder.locked_database():
+        lvm.go_on()
+        cinder.wait_for_log(message, written)
+        cinder.kill(with_commands=False)
+    killed = cinder.log_path.stat().st_size
+    cinder.start()
+    return cinder.log_text(killed)
+
+
+def manage(cinder):
+    return cinder.api.manage({'source-name': 'data1'}).body['volume']['id']
+
+
+def set_status(cinder, volume, status):
+    reply = cinder.api.request('POST', f'volumes/{volume}/action',
+                               {'os-reset_status': {'status': status}})
+    assert reply.status == 202
+
+
+def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
+    """As README tells."""
+    assert cinder.recorded_status(volume) == 'managing'
+    tags = group.tags(state(group)['lv_name'])
+    assert (f'as {volume} was cut off' in log) is bool(tags)
+    set_status(cinder, volume, 'error')
+    assert cinder.api.delete(volume).status == 202
+    cinder.api.wait_until_gone(volume)
+    assert state(group) == lv
+    again = manage(cinder)
+    cinder.api.wait(again, 'available')
+    cinder.api.unmanage(again)
+    cinder.api.wait_until_gone(again)
+    assert state(group) == lv
+
+
+@pytest.mark.parametrize('step', range(len(faults.MANAGE)), ids=faults.MANAGE)
+@pytest.mark.parametrize('how', KILLS)
+def test_a_manage_that_was_killed_costs_nothing(stage, lv, step, how):
+    cinder, group, lvm = stage
+    fault, with_commands = KILLS[how]
+    lvm.break_at(FIRST + step, fault, '')
+    volume = manage(cinder)
+    log = kill(cinder, lvm, with_commands)
+    assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log)
+
+
+def test_a_manage_that_was_killed_before_it_was_recorded_costs_nothing(
+        stage, lv):
+    cinder, group, lvm = stage
+    lvm.break_at(FIRST + len(faults.MANAGE) - 1, 'halts after its work', '')
+    volume = manage(cinder)
+    log = kill_before_it_is_recorded(cinder, lvm, 'is managed by Cinder now')
+    assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log)
+
+
+@pytest.mark.parametrize('stage', [IN_TREE], indirect=True)
+@pytest.mark.xfail(strict=True, raises=AssertionError,
+                   reason='the LV is deleted')
+def test_cinders_own_driver_loses_the_lv(stage, lv):
+    cinder, group, lvm = stage
+    lvm.break_at(FIRST + len(faults.MANAGE_IN_TREE) - 1,
+                 'halts after its work', '')
+    volume = manage(cinder)
+    kill(cinder, lvm, with_commands=False)
+    set_status(cinder, volume, 'error')
+    cinder.api.delete(volume)
+    cinder.api.wait_until_gone(volume)
+    assert group.names()
+
+
+@pytest.mark.parametrize('step', range(len(faults.UNMANAGE)),
+                         ids=faults.UNMANAGE)
+@pytest.mark.parametrize('how', KILLS)
+def test_an_unmanage_that_was_killed_costs_nothing(stage, lv, step, how):
+    cinder, group, lvm = stage
+    volume = manage(cinder)
+    cinder.api.wait(volume, 'available')
+    fault, with_commands = KILLS[how]
+    lvm.break_at(1 + step, fault, '')
+    cinder.api.unmanage(volume)
+    kill(cinder, lvm, with_commands)
+    assert_that_it_can_be_unmanaged(cinder, group, volume, lv)
+
+
+def test_an_unmanage_that_was_killed_before_it_was_recorded_costs_nothing(
+        stage, lv):
+    cinder, group, lvm = stage
+    volume = manage(cinder)
+    cinder.api.wait(volume, 'available')
+    lvm.break_at(len(faults.UNMANAGE), 'halts after its work', '')
+    cinder.api.unmanage(volume)
+    kill_before_it_is_recorded(cinder, lvm, 'is no longer managed by Cinder')
+    assert_that_it_can_be_unmanaged(cinder, group, volume, lv)
+
+
+def assert_that_it_can_be_unmanaged(cinder, group, volume, lv):
+    assert cinder.recorded_status(volume) == 'unmanaging'
+    set_status(cinder, volume, 'available')
+    cinder.api.unmanage(volume)
+    cinder.api.wait_until_gone(volume)
+    assert state(group) == lv
