@@ -83,12 +83,15 @@ class CinderDeployment:
 
     def __init__(self, *backends: Backend,
                  default_options: Mapping[str, str] = {},
-                 environment: Mapping[str, str] = {}) -> None:
+                 environment: Mapping[str, str] = {},
+                 unprivileged: bool = False) -> None:
         """Describe the Cinder that `with` starts.
 
         :param backends: their groups have one lvm.conf
         :param default_options: more for cinder.conf's section DEFAULT
         :param environment: more for its environment
+        :param unprivileged: run it as a user who may do no more than
+            Cinder's own sudoers line and rootwrap filters let him
         """
         self.host = backends[0].host
         self._backends = backends
@@ -96,6 +99,7 @@ class CinderDeployment:
         self._environment = {**os.environ,
                              **backends[0].volume_group.environment,
                              **environment}
+        self._unprivileged = unprivileged
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> CinderDeployment:
@@ -121,13 +125,20 @@ class CinderDeployment:
             written = log.tell()
             # A session of its own, so that whatever it starts can be found.
             self._process = subprocess.Popen(
-                [sys.executable, '-m', 'tests.lab.cinder_server',
-                 str(self._conf_path)],
+                self._command(),
                 cwd=_CHECKOUT, stdout=log, stderr=subprocess.STDOUT,
                 env=self._environment, start_new_session=True)
         self._cleanup.callback(_stop, self._process)
         self.url = self._wait_until_listening(written)
         self.api = VolumeApi(self.url, self.host)
+
+    def _command(self) -> list[str]:
+        if self._unprivileged:
+            return ['unshare', '--mount', sys.executable, '-m',
+                    'tests.lab.unprivileged', str(self._conf_path),
+                    str(self._backends[0].volume_group.lvm_conf)]
+        return [sys.executable, '-m', 'tests.lab.cinder_server',
+                str(self._conf_path)]
 
     def kill(self, with_commands: bool) -> None:
         """End it at once, as kill -9 does.
@@ -139,6 +150,11 @@ class CinderDeployment:
         else:
             self._process.kill()
         self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that all of its services are in."""
+        return self._process.pid
 
     def log_text(self, skip: int = 0) -> str:
         """All that was logged so far, but for so many bytes."""
@@ -197,8 +213,9 @@ class CinderDeployment:
 
     def _write_conf(self, folder: pathlib.Path) -> pathlib.Path:
         path = folder / 'cinder.conf'
-        helper = {'helper_command': f'{_SCRIPTS}/privsep-helper '
-                                    f'--config-file {path}'}
+        helper = {} if self._unprivileged else {
+            'helper_command': f'{_SCRIPTS}/privsep-helper '
+                              f'--config-file {path}'}
         conf = configparser.ConfigParser(interpolation=None)
         conf.read_dict({
             'DEFAULT': {
@@ -233,7 +250,8 @@ class CinderDeployment:
                 'volume_backend_name': backend.name,
                 'volume_group': backend.volume_group.name,
                 'lvm_type': 'default',
-                'lvm_conf_file': backend.volume_group.lvm_conf,
+                **({} if self._unprivileged else {
+                    'lvm_conf_file': backend.volume_group.lvm_conf}),
                 'lvm_suppress_fd_warnings': 'true',
                 'target_helper': 'fake',
                 'volume_clear': 'none',
@@ -335,10 +353,16 @@ class VolumeApi:
         raise RuntimeError(f'{kind} {volume_id} is not {statuses}: {reply}')
 
     def wait_until_gone(self, volume_id: str, kind: str = 'volume') -> None:
-        """Return once Cinder knows no such volume, or snapshot."""
+        """Return once Cinder knows no such volume, or snapshot.
+
+        :raises RuntimeError: it fails to delete or to unmanage it
+        """
         for reply in self._poll(volume_id, kind):
             if reply.status == 404:
                 return
+            if reply.body[kind]['status'] in ('error_deleting',
+                                              'error_unmanaging'):
+                break
         raise RuntimeError(f'{kind} {volume_id} is still there: {reply}')
 
     def _poll(self, volume_id: str, kind: str) -> Iterator[Reply]:
