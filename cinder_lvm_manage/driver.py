@@ -67,16 +67,16 @@ def _one_at_a_time(method: Callable[..., Any], driver: LVMManageDriver,
     On all hosts that share a coordinator. Cinder's coordination.synchronized
     either waits for ever or, its time being up, goes on without the lock.
 
-    :raises VolumeBackendAPIException: others have kept it too long
+    :raises VolumeGroupError: others have kept it too long
     """
     lock = coordination.COORDINATOR.get_lock(
         f'cinder-lvm-manage-{driver.vg.vg_name}')
     seconds = _PATIENCE * driver.configuration.lvm_manage_command_timeout
     if not lock.acquire(blocking=seconds):
-        raise exception.VolumeBackendAPIException(
-            data=f'other managements have kept volume group '
-                 f'{driver.vg.vg_name} for {seconds} seconds: see whether LVM '
-                 'commands hang there, and try again')
+        raise errors.VolumeGroupError(
+            f'other managements have kept volume group {driver.vg.vg_name} '
+            f'for {seconds} seconds: see whether LVM commands hang there, and '
+            'try again')
     try:
         return method(driver, *args)
     finally:
@@ -143,8 +143,8 @@ class LVMManageDriver(AnySizeLVMDriver):
         _, lv, _ = self._manageable(existing_ref, _volume_claims(volume))
         return lv.size_gib
 
-    @_one_at_a_time
     @in_cinders_words
+    @_one_at_a_time
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
         """Give the LV the volume's name; raises as the method above."""
@@ -166,8 +166,8 @@ class LVMManageDriver(AnySizeLVMDriver):
         return self._entries(False, records.volume_claims, cinder_volumes,
                              (marker, limit, offset, sort_keys, sort_dirs))
 
-    @_one_at_a_time
     @in_cinders_words
+    @_one_at_a_time
     def unmanage(self, volume: objects.Volume) -> None:
         """Give the LV its old name back; its data stays as it is."""
         self._give_back(f'volume {volume.id}', volume.id, volume.name)
@@ -212,8 +212,8 @@ class LVMManageDriver(AnySizeLVMDriver):
         _, lv, _ = self._manageable(existing_ref, _snapshot_claims(snapshot))
         return lv.size_gib
 
-    @_one_at_a_time
     @in_cinders_words
+    @_one_at_a_time
     def manage_existing_snapshot(self, snapshot: objects.Snapshot,
                                  existing_ref: object) -> dict[str, str]:
         """Give the LV the snapshot's name; raises as the method above.
@@ -241,8 +241,8 @@ class LVMManageDriver(AnySizeLVMDriver):
         return self._entries(True, records.snapshot_claims, cinder_snapshots,
                              (marker, limit, offset, sort_keys, sort_dirs))
 
-    @_one_at_a_time
     @in_cinders_words
+    @_one_at_a_time
     def unmanage_snapshot(self, snapshot: objects.Snapshot) -> None:
         """Give the LV its old name back; its data stays as it is."""
         self._give_back(f'snapshot {snapshot.id}', snapshot.id,
@@ -312,8 +312,8 @@ class LVMManageDriver(AnySizeLVMDriver):
         adoption.give_back(self._volume_group, inventory, lv,
                            self.configuration.lvm_manage_restore_name)
 
-    @_one_at_a_time
     @in_cinders_words
+    @_one_at_a_time
     def _undo_adoption(self, what: str, adopter: str) -> bool:
         """Give back what this volume or snapshot adopted; False if nothing."""
         inventory = self._volume_group.inventory()

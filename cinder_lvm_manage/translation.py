@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cinder import exception
+from cinder.objects.base import CinderObject
 import decorator
 from oslo_log import log as logging
 
@@ -28,41 +29,55 @@ from cinder_lvm_manage.rules import Kind
 LOG = logging.getLogger(__name__)
 
 
-def _refusal(existing_ref: object,
-             exc: errors.InvalidReference | errors.NotManageable
-             ) -> exception.CinderException:
-    if isinstance(exc, errors.NotManageable):
-        if exc.verdict.kind is Kind.ALREADY_MANAGED:
-            return exception.ManageExistingAlreadyManaged(volume_ref=str(exc))
-        if exc.verdict.kind is Kind.TYPE_MISMATCH:
-            return exception.ManageExistingVolumeTypeMismatch(reason=str(exc))
-    return exception.ManageExistingInvalidReference(
-        existing_ref=abridged(existing_ref), reason=str(exc))
-
-
 @decorator.decorator
 def in_cinders_words(method: Callable[..., Any], *args: Any,
                      **kwargs: Any) -> Any:
     """Turn this package's errors out of a driver's method into Cinder's.
 
-    A refusal is logged, for Cinder itself shows no more than a status.
+    Those of a volume or snapshot are logged in one line, for Cinder itself
+    shows no more than a status, and logs no more than a traceback.
     """
     try:
         return method(*args, **kwargs)
-    except (errors.InvalidReference, errors.NotManageable) as exc:
-        refusal = exc
-    except errors.InvalidPage as exc:
-        raise exception.InvalidInput(reason=str(exc)) from exc
     except errors.LVMManageError as exc:
-        raise exception.VolumeBackendAPIException(data=str(exc)) from exc
+        error = exc
     except AttributeError as exc:
         # Cinder takes it for a driver without listing and answers with an
         # empty list (cinder/volume/manager.py, get_manageable_volumes).
         raise exception.VolumeDriverException(message=repr(exc)) from exc
     # Out of the except clause, where oslo.log would say the reasons twice.
-    _, resource, existing_ref = args
-    LOG.warning('Existing LV %(ref)s is not managed as %(kind)s %(id)s: '
-                '%(why)s',
-                {'ref': abridged(existing_ref), 'id': resource.id,
-                 'kind': resource.obj_name().lower(), 'why': refusal})
-    raise _refusal(existing_ref, refusal) from refusal
+    refused = isinstance(error, (errors.InvalidReference,
+                                 errors.NotManageable))
+    for resource in args:
+        if isinstance(resource, CinderObject):
+            LOG.log(logging.WARNING if refused else logging.ERROR, '%s',
+                    _line(method.__name__, resource, args[-1], error))
+            break
+    # The traceback of a refusal tells nothing that the line does not.
+    raise _translated(error, args[-1]) from (None if refused else error)
+
+
+def _line(method: str, resource: CinderObject, existing_ref: object,
+          why: errors.LVMManageError) -> str:
+    what = f'{resource.obj_name().lower()} {resource.id}'
+    if method.startswith('manage_existing'):
+        return (f'Existing LV {abridged(existing_ref)} is not managed as '
+                f'{what}: {why}')
+    return f'{method} of {what} has failed: {why}'
+
+
+def _translated(error: errors.LVMManageError,
+                existing_ref: object) -> exception.CinderException:
+    if isinstance(error, errors.NotManageable):
+        if error.verdict.kind is Kind.ALREADY_MANAGED:
+            return exception.ManageExistingAlreadyManaged(
+                volume_ref=str(error))
+        if error.verdict.kind is Kind.TYPE_MISMATCH:
+            return exception.ManageExistingVolumeTypeMismatch(
+                reason=str(error))
+    if isinstance(error, (errors.InvalidReference, errors.NotManageable)):
+        return exception.ManageExistingInvalidReference(
+            existing_ref=abridged(existing_ref), reason=str(error))
+    if isinstance(error, errors.InvalidPage):
+        return exception.InvalidInput(reason=str(error))
+    return exception.VolumeBackendAPIException(data=str(error))

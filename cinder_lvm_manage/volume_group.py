@@ -73,7 +73,8 @@ class VolumeGroup(executor.Executor):
 
         :raises VolumeGroupError: LVM failed, or printed no such report
         """
-        report = self._run(*REPORT, self.name)
+        report = self._run(*REPORT, self.name,
+                           shown=f'lvm fullreport {self.name}')
         try:
             return Inventory.from_report(report)
         except ValueError as exc:
@@ -129,20 +130,22 @@ class VolumeGroup(executor.Executor):
         self._run('lvcreate', '--snapshot', '--extents', '100%ORIGIN',
                   '--name', lv_name, f'{self.name}/{origin}')
 
-    def _run(self, *command: str) -> str:
+    def _run(self, *command: str, shown: str | None = None) -> str:
+        """:param shown: the command in errors, if not as it is"""
+        shown = shown or ' '.join(command)
         try:
             return self._run_privileged(*command)
         except os_brick.exception.ExecutionTimeout as exc:
             raise errors.VolumeGroupError(
-                f"`{' '.join(command)}` was stopped, for it had not ended "
-                f'after {self._timeout} seconds: see whether a disk of volume '
-                f'group {self.name} hangs, or another LVM command keeps it '
-                'locked; or set lvm_manage_command_timeout higher') from exc
+                f'`{shown}` was stopped, for it had not ended after '
+                f'{self._timeout} seconds: see whether a disk of volume group '
+                f'{self.name} hangs, or another LVM command keeps it locked; '
+                'or set lvm_manage_command_timeout higher') from exc
         except processutils.ProcessExecutionError as exc:
+            said = (exc.stderr or exc.description or '').splitlines()
             raise errors.VolumeGroupError(
-                f"`{' '.join(command)}` failed with exit code "
-                f'{exc.exit_code}: '
-                f'{(exc.stderr or exc.description or "").strip()}') from exc
+                f'`{shown}` failed with exit code {exc.exit_code}: '
+                f'{"; ".join(map(str.strip, said))}') from exc
 
     @os_brick.utils.retry(_SEGMENTATION_FAULT, interval=0.5, backoff_rate=0.5,
                           retry=os_brick.utils.retry_if_exit_code)

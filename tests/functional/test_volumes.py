@@ -337,6 +337,34 @@ def test_a_volumes_lv_that_cinders_database_has_lost_can_be_managed(
     assert group.names().keys() == {'data1'}
 
 
+def test_what_fails_is_logged_in_one_line(group, driver, volume, caplog):
+    managed = volume()
+    group.create('data1', '4m')
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    group.lvm('vgrename', group.name, 'elsewhere')
+    for work, words in (
+            (lambda: driver.manage_existing(managed, {'source-name': 'x'}),
+             "Existing LV {'source-name': 'x'} is not managed as volume "
+             + managed.id + ': '),
+            (lambda: driver.unmanage(managed),
+             f'unmanage of volume {managed.id} has failed: '),
+            (lambda: driver.extend_volume(managed, 2),
+             f'extend_volume of volume {managed.id} has failed: ')):
+        caplog.clear()
+        with pytest.raises(exception.VolumeBackendAPIException):
+            work()
+        record, = (record for record in caplog.records
+                   if record.name == 'cinder_lvm_manage.translation')
+        assert record.levelname == 'ERROR'
+        assert record.exc_info is None
+        message = record.getMessage()
+        assert message.startswith(words + f'`lvm fullreport {group.name}` '
+                                  'failed with exit code 5: ')
+        assert f'Volume group "{group.name}" not found' in message
+        assert '\n' not in message
+    group.lvm('vgrename', 'elsewhere', group.name)
+
+
 def test_a_refusal_is_logged_with_volume_reference_and_reasons(
         zoo_group, driver, volume, caplog):
     refused = volume()

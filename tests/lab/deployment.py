@@ -78,6 +78,7 @@ class CinderDeployment:
     :ivar url: of the volume API, with the project; another when it has been
         started again
     :ivar api: a client of it
+    :ivar conf_path: of its cinder.conf
     :ivar log_path: where all of its services log, debug messages too
     """
 
@@ -108,7 +109,7 @@ class CinderDeployment:
                 cleanup.enter_context(tempfile.TemporaryDirectory()))
             self.log_path = folder / 'cinder.log'
             self._database = folder / 'cinder.sqlite'
-            self._conf_path = self._write_conf(folder)
+            self.conf_path = self._write_conf(folder)
             self._cleanup = cleanup
             self.start()
             self._cleanup = cleanup.pop_all()
@@ -135,10 +136,10 @@ class CinderDeployment:
     def _command(self) -> list[str]:
         if self._unprivileged:
             return ['unshare', '--mount', sys.executable, '-m',
-                    'tests.lab.unprivileged', str(self._conf_path),
+                    'tests.lab.unprivileged', str(self.conf_path),
                     str(self._backends[0].volume_group.lvm_conf)]
         return [sys.executable, '-m', 'tests.lab.cinder_server',
-                str(self._conf_path)]
+                str(self.conf_path)]
 
     def kill(self, with_commands: bool) -> None:
         """End it at once, as kill -9 does.

@@ -96,6 +96,11 @@ MANAGE = ('report', 'lvchange', 'lvrename', 'report again')
 UNMANAGE = ('report', 'lvrename', 'lvchange')
 MANAGE_IN_TREE = ('lvs', 'lvrename')
 
+# How a manage may end: what is refused is put back at once; what was cut off
+# is put back, or given back from its new name, when its volume is deleted.
+SAFE = {'done', 'refused, put back', 'refused, given back',
+        'killed, put back', 'killed, given back'}
+
 # Every other MiB is zeros.
 _DATA = b''.join(hashlib.sha256(bytes([number])).digest() * 2 ** 15
                  + bytes(units.Mi) for number in range(2))

@@ -35,7 +35,7 @@ import sys
 import tempfile
 
 _KERNEL = 'linux.uml'
-_SECONDS = 5400
+_SECONDS = 3 * 3600
 # Sparse. For all temporary files: a disk of its own is ten times as fast as
 # this machine's files are to the guest.
 _DISK_BYTES = 64 * 1024 ** 3

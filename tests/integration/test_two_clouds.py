@@ -1,0 +1,85 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Two Cinders that know nothing of each other, on one volume group.
+
+They share no lock and no database: what keeps them apart is LVM's own lock,
+and that each looks whether it has what it believes to have.
+"""
+
+from concurrent import futures
+import time
+
+import pytest
+
+from tests.lab.deployment import Backend
+from tests.lab.deployment import CinderDeployment
+from tests.lab.scratch import ScratchVolumeGroup
+
+LVS = 20
+
+
+@pytest.fixture(scope='module')
+def lab():
+    """A group, and the Cinders."""
+    with ScratchVolumeGroup('shared') as group:
+        backend = Backend(group, {'lvm_manage_without_device_mapper': 'true'})
+        with CinderDeployment(backend) as one, CinderDeployment(
+                backend) as other:
+            yield group, one, other
+
+
+def test_each_lv_has_one_owner(lab):
+    group, *cinders = lab
+    names = [f'data{number}' for number in range(LVS)]
+    for name in names:
+        group.create(name, '4m')
+    before = group.names()
+    with futures.ThreadPoolExecutor(2) as pool:
+        requested = list(pool.map(lambda cinder: {
+            name: cinder.api.manage({'source-name': name}).body['volume']['id']
+            for name in names}, cinders))
+    ended = [{name: ending(cinder, volume) for name, volume in volumes.items()}
+             for cinder, volumes in zip(cinders, requested, strict=True)]
+    for name in names:
+        winners = [volumes[name] for volumes, statuses in zip(
+            requested, ended, strict=True) if statuses[name] == 'available']
+        now = {uuid: lv for lv, uuid in group.names().items()}[before[name]]
+        if winners:
+            winner, = winners
+            assert now == f'volume-{winner}'
+            assert group.tags(now) == {f'cinder_lvm_manage:id={winner}',
+                                       f'cinder_lvm_manage:name={name}'}
+        else:
+            assert now == name
+            assert group.tags(now) == set()
+    assert any('available' in statuses.values() for statuses in ended)
+    for cinder, volumes in zip(cinders, requested, strict=True):
+        for volume in volumes.values():
+            if cinder.api.show(volume).body['volume']['status'] == 'error':
+                cinder.api.delete(volume)
+            else:
+                cinder.api.unmanage(volume)
+        for volume in volumes.values():
+            cinder.api.wait_until_gone(volume)
+    assert group.names() == before
+
+
+def ending(cinder, volume):
+    """The status in which a manage ends."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        status = cinder.api.show(volume).body['volume']['status']
+        if status in ('available', 'error'):
+            return status
+        time.sleep(0.5)
+    raise AssertionError(f'{volume} is {status}')
