@@ -297,13 +297,15 @@ class VolumeApi:
 
     :param url: with the project
     :param host: the backend, for requests that name none
+    :ivar token: an administrator's
     """
 
     def __init__(self, url: str, host: str) -> None:
         self._url = url
         self._host = host
         self._session = requests.Session()
-        self._session.headers['X-Auth-Token'] = f'admin:{_PROJECT}'
+        self.token = f'admin:{_PROJECT}'
+        self._session.headers['X-Auth-Token'] = self.token
 
     def request(self, method: str, path: str, json: Any = None,
                 params: Mapping[str, str | int] | None = None,
