@@ -182,7 +182,8 @@ class JournalTest(InAFolder):
         with self.assertRaisesRegex(journal.JournalError, 'another plan, p1'):
             journal.Journal(self.path, 'p2').__enter__()
 
-    @ddt.data('no JSON\n', 'no line', '{"plan": "p1"}', '{"source": "x"}\n{}\n', '[]\n[]\n')
+    @ddt.data('no JSON\n', 'no line', '{"plan": "p1"}',
+              '{"source": "x"}\n{}\n', '[]\n[]\n')
     def test_another_file_is_no_journal(self, text):
         self.path.write_text(text)
         with self.assertRaisesRegex(journal.JournalError, 'is no journal'):

@@ -1,0 +1,126 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What it takes to adopt many LVs, beside one manage after another.
+
+`python -m benchmarks.adopt_many [LVS]`, as root, from the top of the checkout.
+Adopts so many LVs by `openstack volume adopt`, kills that in the middle and
+goes on, and gives all back; then manages and unmanages a tenth of them with
+python-cinderclient, one after another, waiting for each. Prints the seconds of
+each and their ratios, and whether the group's names are what they were.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import tempfile
+import time
+
+from cinderclient import client as cinderclient  # type: ignore[import-untyped]
+from cinderclient import exceptions
+from cinderclient.contrib import noauth  # type: ignore[import-untyped]
+from keystoneauth1 import session
+
+from tests.lab.deployment import Backend
+from tests.lab.deployment import CinderDeployment
+from tests.lab.openstack_client import OpenStackClient
+from tests.lab.scratch import ScratchVolumeGroup
+
+LVS = 500
+PARALLEL = 8
+HOST = 'lab@lvm#lvm'
+
+
+def main(lvs: int) -> None:
+    """Print a line for each step."""
+    with (tempfile.TemporaryDirectory() as folder,
+          ScratchVolumeGroup('many') as group):
+        group.populate(lvs)
+        before = group.names()
+        with CinderDeployment(Backend(group, {
+                'lvm_manage_without_device_mapper': 'true'})) as cinder:
+            plan = pathlib.Path(folder, 'plan.yaml')
+            client = OpenStackClient(cinder)
+            _run(client, 'plan', '--host', HOST, '-o', plan)
+            started = time.monotonic()
+            _kill_after(client, lvs // 2, plan)
+            at_kill = time.monotonic() - started
+            managed = sum(name not in before for name in group.names())
+            print(f'killed after {at_kill:.0f} s: {managed} of {lvs} adopted '
+                  'or about to be', flush=True)
+            applied = at_kill + _run(client, 'apply', plan, '--parallel',
+                                     PARALLEL)
+            print(f'all {lvs} adopted: '
+                  f'{not set(before) & set(group.names())}', flush=True)
+            undone = _run(client, 'undo', f'{plan}.journal', '--parallel',
+                          PARALLEL)
+            print(f'names as before: {group.names() == before}', flush=True)
+            count = max(1, lvs // 10)
+            managing, unmanaging = _one_after_another(
+                cinder, sorted(before)[:count])
+            print(f'names as before: {group.names() == before}\n')
+            print(f"{'seconds per LV':<28} {'adopt':>6} {'one by one':>11} "
+                  f"{'ratio':>6}")
+            for what, ours, theirs in (
+                    ('manage', applied / lvs, managing / count),
+                    ('unmanage', undone / lvs, unmanaging / count)):
+                print(f'{what:<28} {ours:6.2f} {theirs:11.2f} '
+                      f'{ours / theirs:6.2f}')
+
+
+def _run(client: OpenStackClient, *arguments: object) -> float:
+    started = time.monotonic()
+    done = client.run('volume', 'adopt', *arguments)
+    if done.returncode:
+        raise SystemExit(done.stdout)
+    print(done.stdout.splitlines()[-1], flush=True)
+    return time.monotonic() - started
+
+
+def _kill_after(client: OpenStackClient, count: int,
+                plan: pathlib.Path) -> None:
+    process = client.start('volume', 'adopt', 'apply', plan, '--parallel',
+                           PARALLEL)
+    for line in process.stdout or ():
+        if line.startswith(f'[{count}/'):
+            break
+    process.kill()
+    process.wait()
+
+
+def _one_after_another(cinder: CinderDeployment, lvs: list[str]
+                       ) -> tuple[float, float]:
+    """Seconds to manage and to unmanage these as people would today."""
+    url, _, project = cinder.url.rpartition('/')
+    auth = noauth.CinderNoAuthPlugin('admin', project, endpoint=url)
+    api = cinderclient.Client('3.70', session=session.Session(auth=auth))
+    started = time.monotonic()
+    volumes = []
+    for name in lvs:
+        volumes.append(api.volumes.manage(HOST, {'source-name': name}))
+        while api.volumes.get(volumes[-1].id).status != 'available':
+            time.sleep(0.2)
+    managed = time.monotonic() - started
+    started = time.monotonic()
+    for volume in volumes:
+        api.volumes.unmanage(volume.id)
+        try:
+            while api.volumes.get(volume.id):
+                time.sleep(0.2)
+        except exceptions.NotFound:
+            continue
+    return managed, time.monotonic() - started
+
+
+if __name__ == '__main__':
+    main(int(sys.argv[1]) if sys.argv[1:] else LVS)
