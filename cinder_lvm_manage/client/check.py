@@ -29,8 +29,11 @@ def faults(plan: Plan, api: VolumeApi,
 
     :param entries: those that are yet to be begun
     """
-    return [*_of_service(plan, api), *_of_types(plan, api, entries),
-            *_of_projects(api, entries), *_of_lvs(plan, api, entries)]
+    of_service = list(_of_service(plan, api))
+    return [*of_service, *_of_types(plan, api, entries),
+            *_of_projects(api, entries),
+            # Nobody could list them.
+            *([] if of_service else _of_lvs(plan, api, entries))]
 
 
 def _of_service(plan: Plan, api: VolumeApi) -> Iterator[str]:

@@ -166,7 +166,7 @@ class Run:
             if project_id is None:
                 raise Refused(f'volume {volume_id} is adopted, but stays in '
                               f'your project: {entry.project} is not there')
-            if volume['os-vol-tenant-attr:tenant_id'] != project_id:
+            if volume.get('os-vol-tenant-attr:tenant_id') != project_id:
                 self.api.transfer(volume_id, project_id)
         self.log.record(source, journal.ADOPTED)
 
