@@ -16,6 +16,8 @@ if [ ! -x .venv/bin/tox ]; then
     .venv/bin/pip install -q 'tox>=4.11' bindep
 fi
 profiles=test
-case " $* " in *" dm "* | *" life "*) profiles="test dm" ;; esac
+case " $* " in
+    *" dm "* | *" life "* | *" walkthrough "*) profiles="test dm" ;;
+esac
 missing=$(.venv/bin/bindep --brief $profiles) || install_packages $missing
 exec .venv/bin/tox "$@"
