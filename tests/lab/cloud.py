@@ -130,8 +130,10 @@ def _processes(cleanup: contextlib.ExitStack, folder: pathlib.Path,
                backends: list[Backend],
                environment: Mapping[str, str]) -> None:
     common = _write(folder / 'cinder.conf', conf, [])
-    subprocess.run([_SCRIPTS / 'cinder-manage', '--config-file', common,
-                    'db', 'sync'], check=True, stdout=subprocess.DEVNULL)
+    with (folder / 'cinder-manage.log').open('wb') as log:
+        subprocess.run(
+            [_SCRIPTS / 'cinder-manage', '--config-file', common, 'db',
+             'sync'], check=True, stdout=log, stderr=log)
 
     def start(command: str, conf_path: pathlib.Path, name: str,
               port: int | None = None) -> None:

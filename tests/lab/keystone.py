@@ -99,9 +99,10 @@ def running(folder: pathlib.Path, database: str) -> Iterator[Keystone]:
     conf_path = _write_conf(folder, database)
 
     def manage(*command: str) -> None:
-        subprocess.run(
-            [_SCRIPTS / 'keystone-manage', '--config-file', conf_path,
-             *command], check=True)
+        with (folder / 'keystone-manage.log').open('ab') as log:
+            subprocess.run(
+                [_SCRIPTS / 'keystone-manage', '--config-file', conf_path,
+                 *command], check=True, stdout=log, stderr=log)
 
     user = ('--keystone-user', 'root', '--keystone-group', 'root')
     manage('db_sync')

@@ -29,6 +29,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -41,11 +42,13 @@ import testtools
 
 from tests.lab import cloud
 from tests.lab import keystone
+from tests.lab import processes
 
 OURS = 'cinder_lvm_manage.driver.LVMManageDriver'
 IN_TREE = 'cinder.volume.drivers.lvm.LVMVolumeDriver'
 _TESTS = (r'^(tempest\.api\.volume|cinder_tempest_plugin\.api'
           r'|cinder_lvm_manage)\.')
+_SECONDS_TO_STOP = 60
 _SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 
 # Tests that do not say, or not in a way that Tempest heeds here, what they
@@ -102,6 +105,8 @@ def main() -> int:
                         help="a folder to keep the services' logs in; what "
                              'is in it is deleted')
     options = parser.parse_args()
+    # So that whatever runs is stopped then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     drivers = {'ours': OURS} | (
         {'in-tree': IN_TREE} if options.in_tree else {})
     columns = {}
@@ -147,31 +152,36 @@ def _tempest(folder: pathlib.Path, tested: cloud.Cloud,
         text=True).stdout.split()
     outcomes = Outcomes()
     chosen = folder / 'tests'
-    chosen.write_text('')
-    for test in listed:
-        reason = _left_out(test, options.device_mapper)
-        if reason:
-            outcomes.add(Outcome(_name(test), 'skip', reason))
-        else:
-            with chosen.open('a') as file:
+    with chosen.open('w') as file:
+        for test in listed:
+            reason = _left_out(test, options.device_mapper)
+            if reason:
+                outcomes.add(Outcome(_name(test), 'skip', reason))
+            else:
                 file.write(f'{test}\n')
     with (folder / 'tempest-run.log').open('wb') as log:
         process = subprocess.Popen(
             [*command, '--subunit', '--load-list', str(chosen),
              '--concurrency', '1' if options.device_mapper else '2'],
             cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-            stderr=log, stdout=subprocess.PIPE)
+            stderr=log, stdout=subprocess.PIPE, start_new_session=True)
+    _watch(process, outcomes)
+    return outcomes
+
+
+def _watch(process: subprocess.Popen[bytes], outcomes: Outcomes) -> None:
+    """Add what becomes of each test, until the last."""
     try:
-        result = testtools.StreamToDict(
-            lambda test: _add(outcomes, test))
+        result = testtools.StreamToDict(lambda test: _add(outcomes, test))
         result.startTestRun()
         subunit.ByteStreamToStreamResult(
             process.stdout, non_subunit_name='stdout').run(result)
         result.stopTestRun()
+        if process.wait(_SECONDS_TO_STOP) and not outcomes.of('fail'):
+            raise RuntimeError(f'tempest exited with {process.returncode}: '
+                               'see tempest-run.log')
     finally:
-        process.terminate()
-        process.wait()
-    return outcomes
+        processes.stop(process, _SECONDS_TO_STOP)
 
 
 def _left_out(test: str, device_mapper: bool) -> str | None:
