@@ -52,7 +52,10 @@ class LV(NamedTuple):
 
 
 class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
-    """LVs of its own on one backend, as an administrator."""
+    """LVs of its own on one backend, as an administrator.
+
+    :ivar host: the backend with the pool, where create_volume has made one
+    """
 
     credentials = ('primary', 'admin')
     # The first with manageable_volumes.
@@ -112,18 +115,23 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def _backend_name(cls) -> str:
-        wanted = CONF.lvm_manage.backend_host
-        if not wanted:
-            services = cls.os_admin.volume_services_client_latest
-            wanted = next(
-                service['host'] for service in services.list_services(
-                    binary='cinder-volume')['services']
-                if (service['state'], service['status']) == ('up', 'enabled'))
+        wanted = CONF.lvm_manage.backend_host or cls._any_backend_host()
         stats = cls.os_admin.volume_scheduler_stats_client_latest
-        return next(
-            pool['capabilities']['volume_backend_name']
-            for pool in stats.list_pools(detail=True)['pools']
-            if pool['name'].partition('#')[0] == wanted.partition('#')[0])
+        for pool in stats.list_pools(detail=True)['pools']:
+            if pool['name'].partition('#')[0] == wanted.partition('#')[0]:
+                return str(pool['capabilities']['volume_backend_name'])
+        raise exceptions.InvalidConfiguration(
+            f'{wanted} has told the scheduler of no pool')
+
+    @classmethod
+    def _any_backend_host(cls) -> str:
+        services = cls.os_admin.volume_services_client_latest
+        for service in services.list_services(
+                binary='cinder-volume')['services']:
+            if (service['state'], service['status']) == ('up', 'enabled'):
+                return str(service['host'])
+        raise exceptions.InvalidConfiguration(
+            'no cinder-volume is enabled and up')
 
     @classmethod
     def create_type(cls, **extra_specs: str) -> str:
