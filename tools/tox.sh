@@ -31,7 +31,9 @@ if [ ! -x .venv/bin/tox ]; then
 fi
 profiles=test
 install=install_packages
-case " $* " in *" dm "* | *" life "*) profiles="test dm" ;; esac
+case " $* " in
+*" dm "* | *" life "* | *" tempest_dm "*) profiles="test dm" ;;
+esac
 case " $* " in *" tempest "*)
     profiles="$profiles tempest"
     install="without_services install_packages"
