@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cinder import exception
-from cinder.objects.base import CinderObject
+from cinder.objects.base import CinderPersistentObject
 import decorator
 from oslo_log import log as logging
 
@@ -49,7 +49,8 @@ def in_cinders_words(method: Callable[..., Any], *args: Any,
     refused = isinstance(error, (errors.InvalidReference,
                                  errors.NotManageable))
     for resource in args:
-        if isinstance(resource, CinderObject):
+        # A listing is given a list of Cinder's, which is none.
+        if isinstance(resource, CinderPersistentObject):
             LOG.log(logging.WARNING if refused else logging.ERROR, '%s',
                     _line(method.__name__, resource, args[-1], error))
             break
@@ -57,8 +58,8 @@ def in_cinders_words(method: Callable[..., Any], *args: Any,
     raise _translated(error, args[-1]) from (None if refused else error)
 
 
-def _line(method: str, resource: CinderObject, existing_ref: object,
-          why: errors.LVMManageError) -> str:
+def _line(method: str, resource: CinderPersistentObject,
+          existing_ref: object, why: errors.LVMManageError) -> str:
     what = f'{resource.obj_name().lower()} {resource.id}'
     if method.startswith('manage_existing'):
         return (f'Existing LV {abridged(existing_ref)} is not managed as '

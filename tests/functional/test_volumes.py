@@ -337,6 +337,15 @@ def test_a_volumes_lv_that_cinders_database_has_lost_can_be_managed(
     assert group.names().keys() == {'data1'}
 
 
+def test_a_bad_page_is_told_of_where_cinder_hands_in_its_volumes(driver,
+                                                                 volume):
+    volume()
+    known = objects.VolumeList.get_all(context.get_admin_context())
+    with pytest.raises(exception.InvalidInput, match='cannot sort by name'):
+        driver.get_manageable_volumes(known, None, None, None, ['name'],
+                                      ['asc'])
+
+
 def test_what_fails_is_logged_in_one_line(group, driver, volume, caplog):
     managed = volume()
     group.create('data1', '4m')

@@ -108,7 +108,7 @@ def set_status(cinder, volume, status):
 
 
 def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
-    """As README tells."""
+    """As doc/source/troubleshooting.rst tells."""
     assert cinder.recorded_status(volume) == 'managing'
     tags = group.tags(state(group)['lv_name'])
     assert (f'as {volume} was cut off' in log) is bool(tags)

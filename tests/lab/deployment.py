@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 import configparser
 import contextlib
 import dataclasses
@@ -39,6 +40,7 @@ from typing import NamedTuple
 
 import requests
 
+from tests.lab import processes
 from tests.lab.scratch import ScratchVolumeGroup
 
 _SECONDS_TO_START = 600
@@ -129,7 +131,8 @@ class CinderDeployment:
                 self._command(),
                 cwd=_CHECKOUT, stdout=log, stderr=subprocess.STDOUT,
                 env=self._environment, start_new_session=True)
-        self._cleanup.callback(_stop, self._process)
+        self._cleanup.callback(processes.stop, self._process,
+                               _SECONDS_TO_STOP)
         self.url = self._wait_until_listening(written)
         self.api = VolumeApi(self.url, self.host)
 
@@ -214,24 +217,13 @@ class CinderDeployment:
 
     def _write_conf(self, folder: pathlib.Path) -> pathlib.Path:
         path = folder / 'cinder.conf'
-        helper = {} if self._unprivileged else {
-            'helper_command': f'{_SCRIPTS}/privsep-helper '
-                              f'--config-file {path}'}
         conf = configparser.ConfigParser(interpolation=None)
+        conf.read_dict(cinder_conf(path, self._backends, self._unprivileged))
         conf.read_dict({
             'DEFAULT': {
-                'host': 'lab',
-                'debug': 'true',
-                'state_path': folder,
                 'transport_url': 'fake://',
                 'auth_strategy': 'noauth',
-                'api_paste_config': _ETC / 'api-paste.ini',
-                'resource_query_filters_file': _ETC / 'resource_filters.json',
-                'osapi_volume_listen': '127.0.0.1',
                 'osapi_volume_listen_port': '0',
-                'enabled_backends': ','.join(
-                    backend.name for backend in self._backends),
-                'scheduler_driver_init_wait_time': '1',
                 # A volume that was refused keeps its share of the quota for
                 # ever, even deleted: Cinder gives back none for it.
                 'quota_volumes': '-1',
@@ -242,22 +234,6 @@ class CinderDeployment:
                 'connection': f'sqlite:///{self._database}',
                 'sqlite_synchronous': 'false',
             },
-            'oslo_concurrency': {'lock_path': folder / 'lock'},
-            'coordination': {'backend_url': f'file://{folder}/coordination'},
-            'cinder_sys_admin': helper,
-            'privsep_osbrick': helper,
-            **{backend.name: {
-                'volume_driver': backend.volume_driver,
-                'volume_backend_name': backend.name,
-                'volume_group': backend.volume_group.name,
-                'lvm_type': 'default',
-                **({} if self._unprivileged else {
-                    'lvm_conf_file': backend.volume_group.lvm_conf}),
-                'lvm_suppress_fd_warnings': 'true',
-                'target_helper': 'fake',
-                'volume_clear': 'none',
-                **backend.options,
-            } for backend in self._backends},
         })
         with path.open('w') as file:
             conf.write(file)
@@ -275,14 +251,45 @@ class CinderDeployment:
         raise RuntimeError(f'Cinder did not start:\n{tail}')
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_SECONDS_TO_STOP)
-    # Its privileged daemons end when it does; nothing may outlive the lab.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def cinder_conf(path: pathlib.Path, backends: Sequence[Backend],
+                unprivileged: bool = False) -> dict[str, dict[str, Any]]:
+    """What every cinder.conf of these labs has; a section, its options.
+
+    :param path: of that cinder.conf, in the folder for Cinder's files
+    :param unprivileged: Cinder becomes root as on an operator's host
+    """
+    folder = path.parent
+    helper = {} if unprivileged else {
+        'helper_command': f'{_SCRIPTS}/privsep-helper --config-file {path}'}
+    return {
+        'DEFAULT': {
+            'host': 'lab',
+            'debug': 'true',
+            'state_path': folder,
+            'api_paste_config': _ETC / 'api-paste.ini',
+            'resource_query_filters_file': _ETC / 'resource_filters.json',
+            'osapi_volume_listen': '127.0.0.1',
+            'enabled_backends': ','.join(
+                backend.name for backend in backends),
+            'scheduler_driver_init_wait_time': '1',
+        },
+        'oslo_concurrency': {'lock_path': folder / 'lock'},
+        'coordination': {'backend_url': f'file://{folder}/coordination'},
+        'cinder_sys_admin': helper,
+        'privsep_osbrick': helper,
+        **{backend.name: {
+            'volume_driver': backend.volume_driver,
+            'volume_backend_name': backend.name,
+            'volume_group': backend.volume_group.name,
+            'lvm_type': 'default',
+            **({} if unprivileged else {
+                'lvm_conf_file': backend.volume_group.lvm_conf}),
+            'lvm_suppress_fd_warnings': 'true',
+            'target_helper': 'fake',
+            'volume_clear': 'none',
+            **backend.options,
+        } for backend in backends},
+    }
 
 
 class Reply(NamedTuple):

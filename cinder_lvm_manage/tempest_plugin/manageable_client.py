@@ -1,0 +1,67 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""ManageableClient: the requests on what can be managed, as Cinder has them.
+
+Tempest's own clients manage by the older os-volume-manage, and list nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib import parse
+
+from tempest.lib.common import rest_client
+from tempest.lib.services.volume import base_client
+
+
+class ManageableClient(base_client.BaseClient):
+    """Microversion 3.8 or newer is needed.
+
+    Each method returns the body of the answer; answers of 400 and more are
+    raised as the exceptions of tempest.lib.
+    """
+
+    def list_volumes(self, detail: bool = False,
+                     **query: Any) -> rest_client.ResponseBody:
+        """One page, with host, sort, marker, limit and offset."""
+        return self._list('manageable_volumes', detail, query)
+
+    def list_snapshots(self, detail: bool = False,
+                       **query: Any) -> rest_client.ResponseBody:
+        """One page, with host, sort, marker, limit and offset."""
+        return self._list('manageable_snapshots', detail, query)
+
+    def manage_volume(self, **fields: Any) -> rest_client.ResponseBody:
+        """Manage an LV as a volume: host, ref and what the volume gets."""
+        return self._manage('manageable_volumes', 'volume', fields)
+
+    def manage_snapshot(self, **fields: Any) -> rest_client.ResponseBody:
+        """Manage an LV as a snapshot: volume_id, ref and the rest."""
+        return self._manage('manageable_snapshots', 'snapshot', fields)
+
+    def _list(self, path: str, detail: bool,
+              query: dict[str, Any]) -> rest_client.ResponseBody:
+        # A marker is the reference of an entry.
+        words = {key: json.dumps(value) if isinstance(value, dict) else value
+                 for key, value in query.items()}
+        response, body = self.get(f"{path}{'/detail' if detail else ''}"
+                                  f'?{parse.urlencode(words)}')
+        self.expected_success(200, response.status)
+        return rest_client.ResponseBody(response, json.loads(body))
+
+    def _manage(self, path: str, kind: str,
+                fields: dict[str, Any]) -> rest_client.ResponseBody:
+        response, body = self.post(path, json.dumps({kind: fields}))
+        self.expected_success(202, response.status)
+        return rest_client.ResponseBody(response, json.loads(body))

@@ -1,0 +1,124 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Tables that the code itself fills, so that they cannot say another thing.
+
+``lvm-manage-rules`` shows a table of cinder_lvm_manage/rules.py, and
+``lvm-manage-modules`` what each module says of itself.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+import pathlib
+import re
+import types
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from cinder_lvm_manage import rules
+
+_TABLES = {'any': rules.AS_ANY, 'volume': rules.AS_VOLUME,
+           'snapshot': rules.AS_SNAPSHOT}
+
+# What stands in the tables for the names that a reason speaks of.
+_WORDS = {
+    'vg': 'VG',
+    'lv': types.SimpleNamespace(name='LV', origin='ORIGIN', pool='POOL',
+                                attr='ATTR', size='SIZE', provisioning='THIN'),
+    'claim': types.SimpleNamespace(owner='ID', origin_owner='ID', parent='ID'),
+    'case': types.SimpleNamespace(
+        dependents='LVS', extend_to='SIZE', users=', USER',
+        inventory=types.SimpleNamespace(free='SIZE'),
+        policy=types.SimpleNamespace(thin_pool='POOL'))}
+
+_KINDS = {rules.Kind.ALREADY_MANAGED: 'already managed',
+          rules.Kind.UNSAFE: 'invalid reference',
+          rules.Kind.TYPE_MISMATCH: 'type mismatch'}
+
+
+class _CodeTable(SphinxDirective):
+    """A table whose head and rows a subclass tells."""
+
+    widths = ''
+    head: tuple[str, ...] = ()
+
+    def run(self) -> list[nodes.Node]:
+        """The table, made by way of reStructuredText."""
+        table = ['.. list-table::', '   :header-rows: 1',
+                 f'   :widths: {self.widths}', '']
+        for first, *others in [self.head, *self.rows()]:
+            table.append(f'   * - {first}')
+            table += [f'     - {cell}' for cell in others]
+        return self.parse_text_to_nodes('\n'.join(table))
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        """As many cells for each as the head has."""
+        raise NotImplementedError
+
+
+class Rules(_CodeTable):
+    """``.. lvm-manage-rules:: any``, or volume, or snapshot."""
+
+    required_arguments = 1
+    widths = '45 38 17'
+    head = ('The LV ...', 'What to do', 'Refused as')
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        """One for each rule."""
+        table = directives.choice(self.arguments[0], tuple(_TABLES))
+        for rule in _TABLES[table]:
+            yield (_literally(rule.why.format(**_WORDS)),
+                   _literally(rule.remedy.format(**_WORDS)),
+                   _KINDS[rule.kind])
+
+
+class Modules(_CodeTable):
+    """``.. lvm-manage-modules::``, of the package."""
+
+    widths = '25 75'
+    head = ('Module', 'What it is for')
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        """One for each module, by name."""
+        package = pathlib.Path(rules.__file__).parent
+        for path in sorted(package.glob('*.py')):
+            if path.stem != '__init__':
+                # Not by import: some modules need Cinder.
+                text = ast.get_docstring(ast.parse(path.read_text()))
+                first, _, _ = text.partition('\n\n')
+                yield f'``{path.name}``', _literally(' '.join(first.split()))
+
+
+def _literally(text: str) -> str:
+    """The text in reStructuredText; what stands in backquotes is code.
+
+    Options are code too, which is not broken at its hyphens.
+    """
+    def escaped(words: str) -> str:
+        return re.sub(r'(--[a-z]+)|([*_])',
+                      lambda match: (f'``{match[1]}``' if match[1]
+                                     else rf'\{match[2]}'), words)
+    return '``'.join(part if number % 2 else escaped(part)
+                     for number, part in enumerate(text.split('`')))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Sphinx's entry."""
+    app.add_directive('lvm-manage-rules', Rules)
+    app.add_directive('lvm-manage-modules', Modules)
+    return {'parallel_read_safe': True, 'parallel_write_safe': True}

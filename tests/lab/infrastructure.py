@@ -1,0 +1,120 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""MariaDB and RabbitMQ of one's own, as Debian packages them.
+
+Not the system's: in temporary folders, with an epmd of its own for RabbitMQ,
+and without a system service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import pathlib
+import subprocess
+
+import pymysql
+
+from tests.lab import processes
+
+# mariadb-server-core, which brings no service that would have to be kept from
+# starting, brings no user of its own either.
+_MARIADB_USER = 'nobody'
+_RABBITMQ_USER = 'rabbitmq'
+_RABBITMQ_FOLDER = '/usr/lib/rabbitmq/bin'
+
+
+@contextlib.contextmanager
+def mariadb(folder: pathlib.Path,
+            databases: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Within it, MariaDB runs with these databases, reached by a socket.
+
+    :param folder: for its log
+    :returns: an SQLAlchemy URL for each database
+    """
+    with processes.folder_of(_MARIADB_USER) as home:
+        data = home / 'data'
+        socket_path = home / 'socket'
+        subprocess.run(
+            [processes.required('mariadb-install-db'), '--no-defaults',
+             f'--user={_MARIADB_USER}', f'--datadir={data}',
+             '--auth-root-authentication-method=normal', '--skip-test-db'],
+            check=True, stdout=subprocess.DEVNULL)
+
+        def connect() -> pymysql.Connection:
+            return pymysql.connect(unix_socket=str(socket_path), user='root')
+
+        def is_up() -> bool:
+            try:
+                connect().close()
+            except pymysql.OperationalError:
+                return False
+            return True
+
+        with processes.running(
+                processes.required('mariadbd'), '--no-defaults',
+                f'--user={_MARIADB_USER}', f'--datadir={data}',
+                f'--socket={socket_path}', '--skip-networking',
+                f'--pid-file={home}/pid', '--max-connections=500',
+                # A lab's data need not outlive a power cut.
+                '--innodb-flush-log-at-trx-commit=0', '--skip-log-bin',
+                log=folder / 'mariadb.log', up=is_up):
+            with connect() as connection, connection.cursor() as cursor:
+                for name in databases:
+                    cursor.execute(f'CREATE DATABASE {name} '
+                                   'CHARACTER SET utf8mb3')
+            yield {name: f'mysql+pymysql://root@localhost/{name}'
+                         f'?unix_socket={socket_path}' for name in databases}
+
+
+@contextlib.contextmanager
+def rabbitmq(folder: pathlib.Path) -> Iterator[str]:
+    """Within it, RabbitMQ runs on 127.0.0.1, its distribution port too.
+
+    :param folder: for its log
+    :returns: the transport_url of oslo.messaging
+    """
+    port, node_port, names_port = (processes.free_port() for _ in range(3))
+    loopback = {'ERL_EPMD_ADDRESS': '127.0.0.1',
+                'ERL_EPMD_PORT': str(names_port)}
+    with (processes.folder_of(_RABBITMQ_USER) as home,
+          # Where RabbitMQ finds none it starts a daemon that stays.
+          processes.running(
+              processes.required('epmd'), '-port', str(names_port),
+              '-address', '127.0.0.1', log=folder / 'epmd.log',
+              up=lambda: processes.accepts(names_port),
+              user=_RABBITMQ_USER),
+          processes.running(
+              processes.required('rabbitmq-server', _RABBITMQ_FOLDER),
+              log=folder / 'rabbitmq.log',
+              up=lambda: processes.accepts(port), cwd=home,
+              user=_RABBITMQ_USER,
+              environment=loopback | {
+                  'HOME': str(home),
+                  'RABBITMQ_CONF_ENV_FILE': '/dev/null',
+                  'RABBITMQ_CONFIG_FILE': str(home / 'none'),
+                  'RABBITMQ_ENABLED_PLUGINS_FILE': str(home / 'plugins'),
+                  'RABBITMQ_LOG_BASE': str(home / 'log'),
+                  'RABBITMQ_LOGS': '-',
+                  'RABBITMQ_MNESIA_BASE': str(home / 'mnesia'),
+                  'RABBITMQ_NODENAME': 'lab@localhost',
+                  'RABBITMQ_NODE_IP_ADDRESS': '127.0.0.1',
+                  'RABBITMQ_NODE_PORT': str(port),
+                  'RABBITMQ_DIST_PORT': str(node_port),
+                  'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
+                      '-kernel inet_dist_use_interface {127,0,0,1}',
+                  # No shell around it, that would have to pass on signals.
+                  'RUNNING_UNDER_SYSTEMD': 'true',
+              })):
+        yield f'rabbit://guest:guest@127.0.0.1:{port}/'

@@ -1,0 +1,143 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A Keystone of one's own, with an administrator and a catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import configparser
+import contextlib
+import dataclasses
+import functools
+import pathlib
+import subprocess
+import sysconfig
+
+from keystoneauth1 import session
+from keystoneauth1.identity import v3
+
+from tests.lab import processes
+
+REGION = 'RegionOne'
+PASSWORD = 'lab'  # noqa: S105 on 127.0.0.1, for as long as a test runs
+_SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Keystone:
+    """A Keystone that runs; the user admin is its administrator.
+
+    :ivar url: of its API, version 3
+    """
+
+    url: str
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The administrator's, as clients read them in their environment."""
+        return {
+            'OS_AUTH_URL': self.url,
+            'OS_IDENTITY_API_VERSION': '3',
+            'OS_USERNAME': 'admin',
+            'OS_PASSWORD': PASSWORD,
+            'OS_PROJECT_NAME': 'admin',
+            'OS_USER_DOMAIN_ID': 'default',
+            'OS_PROJECT_DOMAIN_ID': 'default',
+            'OS_REGION_NAME': REGION,
+        }
+
+    def conf(self) -> dict[str, str]:
+        """The section keystone_authtoken of a service."""
+        return {
+            'auth_type': 'password',
+            'auth_url': self.url,
+            'www_authenticate_uri': self.url,
+            'username': 'admin',
+            'password': PASSWORD,
+            'project_name': 'admin',
+            'user_domain_id': 'default',
+            'project_domain_id': 'default',
+            'service_token_roles_required': 'true',
+        }
+
+    @functools.cached_property
+    def admin(self) -> session.Session:
+        """Requests with the administrator's token."""
+        return session.Session(v3.Password(
+            self.url, username='admin', password=PASSWORD,
+            project_name='admin', user_domain_id='default',
+            project_domain_id='default'))
+
+    def offer(self, kind: str, name: str, url: str) -> None:
+        """Put a service with a public endpoint into the catalog."""
+        service = self.admin.post(f'{self.url}/services', json={'service': {
+            'type': kind, 'name': name}}).json()['service']
+        self.admin.post(f'{self.url}/endpoints', json={'endpoint': {
+            'interface': 'public', 'region_id': REGION,
+            'service_id': service['id'], 'url': url}})
+
+
+@contextlib.contextmanager
+def running(folder: pathlib.Path, database: str) -> Iterator[Keystone]:
+    """Within it, Keystone listens on 127.0.0.1.
+
+    :param folder: for its files and its log
+    :param database: SQLAlchemy's URL of an empty one
+    """
+    port = processes.free_port()
+    url = f'http://127.0.0.1:{port}/v3'
+    conf_path = _write_conf(folder, database)
+
+    def manage(*command: str) -> None:
+        with (folder / 'keystone-manage.log').open('ab') as log:
+            subprocess.run(
+                [_SCRIPTS / 'keystone-manage', '--config-file', conf_path,
+                 *command], check=True, stdout=log, stderr=log)
+
+    user = ('--keystone-user', 'root', '--keystone-group', 'root')
+    manage('db_sync')
+    manage('fernet_setup', *user)
+    manage('credential_setup', *user)
+    manage('bootstrap', '--bootstrap-password', PASSWORD,
+           '--bootstrap-region-id', REGION,
+           *(part for interface in ('admin', 'internal', 'public')
+             for part in (f'--bootstrap-{interface}-url', url)))
+    with processes.running(
+            str(_SCRIPTS / 'uwsgi'), '--master', '--die-on-term',
+            '--need-app', '--http-socket', f'127.0.0.1:{port}',
+            '--enable-threads', '--threads', '4', '--buffer-size', '65535',
+            # It does close them; clients have to be told.
+            '--add-header', 'Connection: close',
+            '--module', 'keystone.wsgi.api:application',
+            log=folder / 'keystone-uwsgi.log',
+            up=lambda: processes.accepts(port),
+            environment={'OS_KEYSTONE_CONFIG_FILES': str(conf_path)}):
+        yield Keystone(url)
+
+
+def _write_conf(folder: pathlib.Path, database: str) -> pathlib.Path:
+    conf = configparser.ConfigParser(interpolation=None)
+    conf.read_dict({
+        'DEFAULT': {'log_file': folder / 'keystone.log',
+                    'use_stderr': 'false'},
+        'database': {'connection': database, 'sqlite_synchronous': 'false'},
+        # A token is checked in a tenth of the time.
+        'cache': {'backend': 'oslo_cache.dict'},
+        'identity': {'password_hash_rounds': '4'},
+        'fernet_tokens': {'key_repository': folder / 'fernet-keys'},
+        'credential': {'key_repository': folder / 'credential-keys'},
+    })
+    path = folder / 'keystone.conf'
+    with path.open('w') as file:
+        conf.write(file)
+    return path

@@ -1,0 +1,72 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The documentation has every message, and README points at what is there."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+from cinder_lvm_manage import opts
+
+CHECKOUT = pathlib.Path(__file__).parents[2]
+PAGES = CHECKOUT / 'doc' / 'source'
+README = (CHECKOUT / 'README.rst').read_text()
+TROUBLESHOOTING = ' '.join(
+    PAGES.joinpath('troubleshooting.rst').read_text().split())
+
+# Their texts are made into tables when the pages are built.
+GENERATED = {'rules.py', 'opts.py'}
+
+
+def messages():
+    """Every text of three words or more in the code, docstrings aside."""
+    for path in sorted(CHECKOUT.glob('cinder_lvm_manage/*.py')):
+        if path.name not in GENERATED:
+            yield from texts(ast.parse(path.read_text()))
+
+
+def texts(node):
+    match node:
+        case ast.Expr(value=ast.Constant()):
+            return
+        case ast.JoinedStr(values=parts):
+            text = ''.join(str(part.value) if isinstance(part, ast.Constant)
+                           else '%s' for part in parts)
+        case ast.Constant(value=str(text)):
+            pass
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from texts(child)
+            return
+    text = ' '.join(re.sub(r'%\(\w+\)s', '%s', text).split())
+    if len(text.replace('%s', '').split()) >= 3:
+        yield text
+
+
+@pytest.mark.parametrize('message', messages())
+def test_troubleshooting_has_every_message(message):
+    known = '.{1,60}?'.join(map(re.escape, message.split('%s')))
+    assert re.search(known, TROUBLESHOOTING)
+
+
+@pytest.mark.parametrize('page', re.findall(r'<doc/source/(\S+)>', README))
+def test_readme_points_at_a_page(page):
+    assert PAGES.joinpath(page).exists()
+
+
+def test_the_options_that_are_spoken_of_are_there():
+    text = README + ''.join(path.read_text() for path in PAGES.glob('*.rst'))
+    assert set(re.findall(r'lvm_manage_\w+', text)) == {
+        opt.name for opt in opts.manage_opts}
