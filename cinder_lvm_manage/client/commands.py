@@ -101,7 +101,16 @@ def _filtered(rows: Iterable[Manageable], parsed: argparse.Namespace
             yield row
 
 
-class ListAdoptable(command.Lister):
+class _WithExamples(command.Command):
+    """Its help keeps the lines of what it says."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        return parser
+
+
+class ListAdoptable(_WithExamples, command.Lister):
     """List what volumes could be made of, with all reasons against it.
 
     All pages of it. With this project's driver it tells exact sizes, kinds,
@@ -133,7 +142,7 @@ class ListAdoptable(command.Lister):
                           for row in rows)
 
 
-class ExplainAdoptable(command.ShowOne):
+class ExplainAdoptable(_WithExamples, command.ShowOne):
     """Tell of one logical volume what it is and what managing it would do."""
 
     _epilog: Any = """example:
@@ -172,7 +181,7 @@ def _effect(row: Manageable) -> str:
     return text
 
 
-class PlanAdoption(command.Command):
+class PlanAdoption(_WithExamples):
     """Write a plan: a file that tells which volumes are to be made of what.
 
     What is not safe to manage is written down too, with the reasons. Nothing
@@ -238,7 +247,7 @@ class PlanAdoption(command.Command):
         return 0
 
 
-class _Journaled(command.Command):
+class _Journaled(_WithExamples):
     """What begins nothing unless all holds, and can go on where it stopped."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
@@ -309,7 +318,7 @@ class ApplyPlan(_Journaled):
         for fault in faults:
             self.app.stdout.write(f'{fault}\n')
         self.app.stdout.write(
-            f'{len(faults)} faults: nothing is begun\n' if faults
+            f'faults: {len(faults)}; nothing is begun\n' if faults
             else f'{len(entries)} to be adopted, and nothing against it\n')
         return _REFUSED if faults else 0
 
@@ -355,7 +364,7 @@ class UndoAdoption(_Journaled):
             for source, why in sorted(against.items()):
                 self.app.stdout.write(f'{source}: {why}\n')
             if against:
-                self.app.stdout.write(f'{len(against)} cannot be given back: '
+                self.app.stdout.write(f'cannot be given back: {len(against)}; '
                                       'nothing is begun\n')
                 return _REFUSED
             sources = log.sources(journal.ADOPTED, journal.MANAGING)
