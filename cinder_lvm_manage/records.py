@@ -57,7 +57,10 @@ def volume_claims(lv_names: Collection[str], inventory: Inventory,
         if owner := _owner_by_snapshot_name(name, names):
             owners[name] = owner
     provisioning = _provisioning(volume_type_id)
-    return {name: Claim(owners.get(name), provisioning) for name in lv_names}
+    encrypted = volume_types.is_encrypted(context.get_admin_context(),
+                                          volume_type_id)
+    return {name: Claim(owners.get(name), provisioning, encrypted)
+            for name in lv_names}
 
 
 def snapshot_claims(lv_names: Collection[str], inventory: Inventory,

@@ -66,10 +66,12 @@ class Claim:
 
     :ivar owner: id of the volume (or snapshot) that has the LV already
     :ivar provisioning: what its volume type allows, of thin and thick
+    :ivar encrypted: whether its volume type has volumes encrypted
     """
 
     owner: str | None = None
     provisioning: frozenset[str] = frozenset({'thin', 'thick'})
+    encrypted: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -374,6 +376,14 @@ AS_VOLUME = (
          'is {lv.provisioning}, which the volume type does not allow',
          'manage it with a volume type whose provisioning:type is '
          '{lv.provisioning}, or that has none',
+         Kind.TYPE_MISMATCH),
+    # os_brick/encryptors/luks.py, attach_volume; Cinder means to refuse it,
+    # but looks for the encryption where it is not (cinder/volume/api.py,
+    # _is_encrypted).
+    Rule(lambda case: case.claim.encrypted,
+         'is to be of a volume type with encryption: what is no LUKS device '
+         'is formatted as one when it is attached, and its data lost',
+         'manage it with a volume type without encryption',
          Kind.TYPE_MISMATCH),
 )
 

@@ -20,6 +20,7 @@ from unittest import mock
 from cinder import context
 from cinder import exception
 from cinder import objects
+from cinder.db import api as db
 from oslo_utils import units
 import pytest
 
@@ -212,6 +213,22 @@ def test_an_lv_is_managed_if_the_volume_type_allows_its_kind(
             with pytest.raises(exception.ManageExistingVolumeTypeMismatch,
                                match='which the volume type does not allow'):
                 manage(managed, ref)
+
+
+def test_an_lv_is_not_managed_with_a_type_that_encrypts(group, cinder, driver,
+                                                        volume):
+    group.create('data1', '4m')
+    volume_type = cinder.record_volume_type({})
+    db.volume_type_encryption_create(context.get_admin_context(), volume_type,
+                                     {'provider': 'luks',
+                                      'control_location': 'front-end'})
+    managed = volume(volume_type_id=volume_type)
+    changes = group.changes()
+    for manage in (driver.manage_existing_get_size, driver.manage_existing):
+        with pytest.raises(exception.ManageExistingVolumeTypeMismatch,
+                           match='formatted as one when it is attached'):
+            manage(managed, {'source-name': 'data1'})
+    assert group.changes() == changes
 
 
 def test_a_thin_snapshot_that_has_lost_its_origin_is_still_cinders(
