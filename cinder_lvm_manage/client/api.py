@@ -140,7 +140,10 @@ class VolumeApi:
         found: list[dict[str, Any]] = self._request(
             'GET', '/volumes/detail', params={
                 'all_tenants': 1, 'metadata': str(dict(metadata))})['volumes']
-        return found
+        # A cloud may have this filter switched off (resource_filters.json),
+        # and a volume that is not ours must never be taken for ours.
+        return [volume for volume in found
+                if metadata.items() <= volume['metadata'].items()]
 
     def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
         """A volume's snapshots."""

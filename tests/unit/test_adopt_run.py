@@ -12,6 +12,7 @@
 
 """Runs against an API that fails as real ones do: what is begun and done."""
 
+import json
 import pathlib
 import tempfile
 from typing import Any
@@ -230,6 +231,14 @@ class VolumeApiTest(unittest.TestCase):
         api = VolumeApi(connection)
         with self.assertRaisesRegex(exceptions.HttpException, f'{status}.*no'):
             list(api.manageable(Location(host='h')))
+
+    def test_another_volume_is_not_taken_for_ours(self):
+        # A cloud whose filter on metadata is switched off lists them all.
+        connection: Any = Connection(answer(200, json.dumps({'volumes': [
+            {'id': 'other', 'metadata': {}},
+            {'id': 'ours', 'metadata': {'key': 'value', 'more': 'x'}}]})))
+        found, = VolumeApi(connection).volumes_with({'key': 'value'})
+        self.assertEqual('ours', found['id'])
 
     def test_a_volume_that_is_not_there_is_none(self):
         connection: Any = Connection(answer(404))
