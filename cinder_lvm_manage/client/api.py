@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import dataclasses
 import json
 from typing import Any
+from urllib import parse
 
 from openstack import connection
 from openstack import exceptions
@@ -89,6 +90,16 @@ class Manageable:
                    or next(iter(self.reference.values())))
 
 
+@dataclasses.dataclass(frozen=True)
+class VolumeType:
+    """A volume type, and whether all projects may use it."""
+
+    id: str
+    name: str
+    extra_specs: Mapping[str, str]
+    is_public: bool
+
+
 class VolumeApi:
     """Cinder, as the caller of the command may use it.
 
@@ -137,17 +148,17 @@ class VolumeApi:
     def volumes_with(self, metadata: Mapping[str, str]
                      ) -> list[dict[str, Any]]:
         """The volumes of all projects that have this metadata."""
-        found: list[dict[str, Any]] = self._request(
-            'GET', '/volumes/detail', params={
-                'all_tenants': 1, 'metadata': str(dict(metadata))})['volumes']
-        return found
+        # A cloud may have this filter switched off (resource_filters.json),
+        # and a volume that is not ours must never be taken for ours.
+        return [volume for volume in self._pages('volumes', {
+                    'metadata': str(dict(metadata))})
+                if metadata.items() <= volume['metadata'].items()]
 
     def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
         """A volume's snapshots."""
-        found: list[dict[str, Any]] = self._request(
-            'GET', '/snapshots/detail', params={
-                'all_tenants': 1, 'volume_id': volume_id})['snapshots']
-        return found
+        return [snapshot for snapshot in self._pages('snapshots', {
+                    'volume_id': volume_id})
+                if snapshot['volume_id'] == volume_id]
 
     def services(self) -> list[dict[str, Any]]:
         """The volume services that Cinder knows."""
@@ -166,33 +177,47 @@ class VolumeApi:
                 return found
         return {}
 
-    def volume_types(self) -> dict[str, dict[str, str]]:
-        """The extra specs of all volume types, by their names."""
-        return {each['name']: each.get('extra_specs') or {}
+    def volume_types(self) -> dict[str, VolumeType]:
+        """All volume types, public or not, by their names."""
+        return {each['name']: VolumeType(
+                    each['id'], each['name'], each.get('extra_specs') or {},
+                    each.get('is_public', True))
                 for each in self._request('GET', '/types', params={
                     'is_public': 'None'})['volume_types']}
 
-    def free_quota(self, project_id: str | None) -> dict[str, int | None]:
-        """How many volumes and gigabytes the project may yet have.
+    def is_encrypted(self, type_id: str) -> bool:
+        """Whether volumes of that type are encrypted."""
+        return bool(self._request('GET', f'/types/{type_id}/encryption'
+                                  ).get('provider'))
 
-        :param project_id: None for the caller's own
-        :returns: None where there is no limit
-        """
-        if project_id is None:
-            limits = self._request('GET', '/limits')['limits']['absolute']
-            found = {
-                'volumes': (limits['maxTotalVolumes'],
-                            limits['totalVolumesUsed']),
-                'gigabytes': (limits['maxTotalVolumeGigabytes'],
-                              limits['totalGigabytesUsed'])}
-        else:
-            quota = self._request('GET', f'/os-quota-sets/{project_id}',
-                                  params={'usage': True})['quota_set']
-            found = {name: (quota[name]['limit'],
-                            quota[name]['in_use'] + quota[name]['reserved'])
-                     for name in ('volumes', 'gigabytes')}
-        return {name: None if limit < 0 else limit - used
-                for name, (limit, used) in found.items()}
+    def type_projects(self, type_id: str) -> set[str]:
+        """The projects that may use a type that is not public."""
+        return {each['project_id'] for each in self._request(
+            'GET', f'/types/{type_id}/os-volume-type-access'
+            )['volume_type_access']}
+
+    def zones(self) -> set[str]:
+        """The availability zones that are available."""
+        return {each['zoneName'] for each in self._request(
+                    'GET', '/os-availability-zone')['availabilityZoneInfo']
+                if each['zoneState']['available']}
+
+    def own_project(self) -> str:
+        """The id of the project whose token is used."""
+        found = self._connection.current_project_id
+        if found:
+            return str(found)
+        # Without Keystone the endpoint tells, /v3/PROJECT.
+        path = parse.urlsplit(
+            self._connection.block_storage.get_endpoint() or '').path
+        return path.rstrip('/').rpartition('/')[2]
+
+    def quota(self, project_id: str) -> dict[str, dict[str, int]]:
+        """Of each of a project's resources: limit, in_use and reserved."""
+        quota = self._request('GET', f'/os-quota-sets/{project_id}',
+                              params={'usage': True})['quota_set']
+        return {name: value for name, value in quota.items()
+                if isinstance(value, dict)}
 
     def project_id(self, name_or_id: str) -> str | None:
         """The id of a project; None if Keystone shows the caller none."""
@@ -200,21 +225,51 @@ class VolumeApi:
         found = identity.find_project(name_or_id)
         return found.id if found else None
 
-    def transfer(self, volume_id: str, project_id: str) -> None:
-        """Hand the volume over to another project of the caller's."""
-        for old in self._request('GET', '/volume-transfers',
-                                 microversion=_TRANSFERS)['transfers']:
-            # Its key is lost with whoever began it.
-            if old['volume_id'] == volume_id:
-                self._request('DELETE', f"/volume-transfers/{old['id']}",
-                              microversion=_TRANSFERS)
+    def enter(self, project_id: str) -> VolumeApi:
+        """The same with a token for another project of the caller's."""
+        other = self._connection.connect_as_project(project_id)
+        other.authorize()
+        return VolumeApi(other)
+
+    def transfer(self, volume_id: str, receiver: VolumeApi) -> None:
+        """Hand the volume over to the receiver's project, or keep it."""
+        # Its key is lost with whoever began an older one.
+        self.withdraw(volume_id)
         begun = self._request('POST', '/volume-transfers', json={
             'transfer': {'volume_id': volume_id}},
             microversion=_TRANSFERS)['transfer']
-        there = VolumeApi(self._connection.connect_as(project_id=project_id))
-        there._request('POST', f"/volume-transfers/{begun['id']}/accept",
-                       json={'accept': {'auth_key': begun['auth_key']}},
-                       microversion=_TRANSFERS)
+        try:
+            receiver._request(
+                'POST', f"/volume-transfers/{begun['id']}/accept",
+                json={'accept': {'auth_key': begun['auth_key']}},
+                microversion=_TRANSFERS)
+        except exceptions.HttpException:
+            self.withdraw(volume_id)
+            raise
+
+    def withdraw(self, volume_id: str) -> None:
+        """Hand the volume over no more, if that was begun."""
+        for begun in self._request(
+                'GET', '/volume-transfers', params={'all_tenants': 1},
+                microversion=_TRANSFERS)['transfers']:
+            if begun['volume_id'] == volume_id:
+                self._request('DELETE', f"/volume-transfers/{begun['id']}",
+                              microversion=_TRANSFERS)
+
+    def _pages(self, collection: str,
+               query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """All of them in all projects, by the links to the next page."""
+        page: Mapping[str, Any] | None = {'all_tenants': 1, **query}
+        while page is not None:
+            body = self._request('GET', f'/{collection}/detail', params=page)
+            yield from body[collection]
+            following = [link['href']
+                         for link in body.get(f'{collection}_links', ())
+                         if link['rel'] == 'next']
+            # Behind a proxy the link's host may be another: what it asks for
+            # is taken, and no more.
+            page = (dict(parse.parse_qsl(parse.urlsplit(following[0]).query))
+                    if following else None)
 
     def _action(self, volume_id: str, action: Mapping[str, Any]) -> None:
         self._request('POST', f'/volumes/{volume_id}/action', json=action)

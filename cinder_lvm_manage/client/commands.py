@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
@@ -242,7 +243,9 @@ class PlanAdoption(_WithExamples):
             self.app.stdout.write(
                 f'warning: Cinder will record {plan.bytes_added} bytes more '
                 'than they have, for it counts in whole GiB\n')
-        for fault in check.faults(plan, api, plan.volumes):
+        receivers, against = check.receivers(api, plan.volumes)
+        for fault in [*against, *check.faults(plan, api, plan.volumes, 1,
+                                              receivers)]:
             self.app.stdout.write(f'warning: {fault}\n')
         return 0
 
@@ -296,31 +299,38 @@ class ApplyPlan(_Journaled):
         plan = Plan.load(parsed.plan)
         path = parsed.plan.with_name(parsed.plan.name + '.journal')
         if parsed.dry_run and not path.exists():
-            return self._check(plan, api, plan.volumes)
+            return self._check(plan, api, parsed, plan.volumes,
+                               plan.volumes)[0]
         with journal.Journal(path, plan.id) as log:
             work = run.Run(api, log, shown.report, parsed.parallel,
                            parsed.timeout)
-            begun = work.begun(plan)
-            refused = self._check(plan, api, [
-                entry for entry in plan.volumes if entry.source not in begun])
+            begun = work.begun()
+            adopted = log.sources(journal.ADOPTED)
+            refused, receivers = self._check(
+                plan, api, parsed,
+                [entry for entry in plan.volumes
+                 if entry.source not in begun],
+                [entry for entry in plan.volumes
+                 if entry.source not in adopted])
             if refused or parsed.dry_run:
                 return refused
-            earlier = len(log.sources(journal.ADOPTED))
+            earlier = sum(entry.source in adopted for entry in plan.volumes)
             shown.start('adopting', len(plan.volumes) - earlier)
-            outcome = work.adopt(plan)
+            outcome = work.adopt(plan, receivers)
         shown.stop()
         return self._tell(outcome, earlier, path)
 
-    def _check(self, plan: Plan, api: VolumeApi,
-               entries: Iterable[Entry]) -> int:
-        entries = list(entries)
-        faults = check.faults(plan, api, entries)
+    def _check(self, plan: Plan, api: VolumeApi, parsed: argparse.Namespace,
+               new: Collection[Entry], unfinished: Collection[Entry]
+               ) -> tuple[int, check.Receivers]:
+        receivers, faults = check.receivers(api, unfinished)
+        faults += check.faults(plan, api, new, parsed.parallel, receivers)
         for fault in faults:
             self.app.stdout.write(f'{fault}\n')
         self.app.stdout.write(
             f'faults: {len(faults)}; nothing is begun\n' if faults
-            else f'{len(entries)} to be adopted, and nothing against it\n')
-        return _REFUSED if faults else 0
+            else f'{len(unfinished)} to be adopted, and nothing against it\n')
+        return _REFUSED if faults else 0, receivers
 
     def _tell(self, outcome: run.Outcome, earlier: int,
               path: pathlib.Path) -> int:
@@ -332,10 +342,8 @@ class ApplyPlan(_Journaled):
             f'adopted: {len(outcome.done)}; before: {earlier}; failed: '
             f'{len(outcome.failed)}; not known: {len(outcome.unknown)}; '
             f'journal: {path}\n')
-        if outcome.failed:
-            self.app.stdout.write(
-                'Delete volumes in error when you have read why; the same '
-                'command tries again.\n')
+        if outcome.failed or outcome.unknown:
+            self.app.stdout.write('The same command tries again.\n')
         return _INCOMPLETE if outcome.failed or outcome.unknown else 0
 
 
@@ -360,6 +368,9 @@ class UndoAdoption(_Journaled):
     def _run(self, api: VolumeApi, parsed: argparse.Namespace,
              shown: _Progress) -> int:
         with journal.Journal(parsed.journal) as log:
+            work = run.Run(api, log, shown.report, parsed.parallel,
+                           parsed.timeout)
+            work.begun()
             against = run.keeps_from_undo(api, log)
             for source, why in sorted(against.items()):
                 self.app.stdout.write(f'{source}: {why}\n')
@@ -367,10 +378,9 @@ class UndoAdoption(_Journaled):
                 self.app.stdout.write(f'cannot be given back: {len(against)}; '
                                       'nothing is begun\n')
                 return _REFUSED
-            sources = log.sources(journal.ADOPTED, journal.MANAGING)
+            sources = run.to_give_back(log)
             shown.start('giving back', len(sources))
-            outcome = run.Run(api, log, shown.report, parsed.parallel,
-                              parsed.timeout).give_back(sources)
+            outcome = work.give_back(sources)
         shown.stop()
         for source, why in sorted((outcome.failed | outcome.unknown).items()):
             self.app.stdout.write(f'not given back: {source}: {why}\n')

@@ -99,6 +99,18 @@ class Entry:
         return str(self.reference.get('source-name')
                    or next(iter(self.reference.values())))
 
+    @property
+    def manage_by(self) -> Mapping[str, str]:
+        """The reference for Cinder.
+
+        Where the driver is LVMManageDriver, which alone tells both of these,
+        it is the UUID: no other LV can come to have it while others are
+        adopted.
+        """
+        if self.source_id and self.size is not None:
+            return {'source-id': self.source_id}
+        return self.reference
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:

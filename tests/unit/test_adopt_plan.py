@@ -171,6 +171,13 @@ class JournalTest(InAFolder):
         with journal.Journal(self.path, 'p1') as log:
             self.assertEqual(['data1', 'data3'], log.sources(journal.ASKED))
 
+    @ddt.data('', '{"pl', '{"plan": "p1"}')
+    def test_a_first_line_that_was_cut_off_is_written_anew(self, text):
+        self.path.write_text(text)
+        with journal.Journal(self.path, 'p1'):
+            pass
+        self.assertEqual('{"plan": "p1"}\n', self.path.read_text())
+
     def test_one_run_at_a_time(self):
         with (journal.Journal(self.path, 'p1'),
               self.assertRaisesRegex(journal.JournalError, 'in use')):
@@ -182,7 +189,7 @@ class JournalTest(InAFolder):
         with self.assertRaisesRegex(journal.JournalError, 'another plan, p1'):
             journal.Journal(self.path, 'p2').__enter__()
 
-    @ddt.data('no JSON\n', 'no line', '{"plan": "p1"}',
+    @ddt.data('no JSON\n', 'no line', '{"plan": "p2"}',
               '{"source": "x"}\n{}\n', '[]\n[]\n')
     def test_another_file_is_no_journal(self, text):
         self.path.write_text(text)
