@@ -21,6 +21,7 @@ import json
 from typing import Any
 from urllib import parse
 
+from keystoneauth1 import exceptions as connection_errors
 from openstack import connection
 from openstack import exceptions
 
@@ -28,6 +29,10 @@ from openstack import exceptions
 _MICROVERSION = '3.17'
 _TRANSFERS = '3.55'
 _PAGE = 1000
+
+
+class Closed(Exception):
+    """The caller gets no token for a project."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,9 +231,18 @@ class VolumeApi:
         return found.id if found else None
 
     def enter(self, project_id: str) -> VolumeApi:
-        """The same with a token for another project of the caller's."""
-        other = self._connection.connect_as_project(project_id)
-        other.authorize()
+        """The same with a token for another project of the caller's.
+
+        :raises Closed: Keystone gives the caller none
+        """
+        other = self._connection.connect_as(project_id=project_id)
+        try:
+            other.session.get_token()
+        except (connection_errors.Unauthorized,
+                connection_errors.Forbidden) as exc:
+            raise Closed(str(exc)) from exc
+        if other.current_project_id != project_id:
+            raise Closed('this way of authentication is for one project only')
         return VolumeApi(other)
 
     def transfer(self, volume_id: str, receiver: VolumeApi) -> None:

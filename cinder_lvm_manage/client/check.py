@@ -21,8 +21,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import functools
 
-from keystoneauth1 import exceptions as connection_errors
-
+from cinder_lvm_manage.client.api import Closed
 from cinder_lvm_manage.client.api import Manageable
 from cinder_lvm_manage.client.api import VolumeApi
 from cinder_lvm_manage.client.api import VolumeType
@@ -70,7 +69,7 @@ def receivers(api: VolumeApi, entries: Collection[Entry]
         else:
             try:
                 found[name] = project_id, api.enter(project_id)
-            except connection_errors.Unauthorized as exc:
+            except Closed as exc:
                 against.append(
                     f'project {name}: volumes cannot be handed over to it, '
                     'for you get no token there (have you a role in it, and '

@@ -58,6 +58,7 @@ class Journal:
         self.plan_id = plan_id
         self._lock = threading.Lock()
         self._states: dict[str, dict[str, Any]] = {}
+        self._new = False
 
     def __enter__(self) -> Journal:
         """:raises JournalError: it is missing, in use, or of another plan"""
@@ -67,6 +68,7 @@ class Journal:
             raise JournalError(f'the journal cannot be opened: {exc}') from exc
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._refuse_if_removed()
             self._read()
         except BlockingIOError as exc:
             self._file.close()
@@ -83,12 +85,28 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None,
                  value: BaseException | None,
                  traceback: types.TracebackType | None) -> None:
+        # A run that began nothing leaves nothing.
+        if self._new:
+            self._path.unlink()
         self._file.close()
+
+    def _refuse_if_removed(self) -> None:
+        """Whoever had the file before may have removed it at last."""
+        try:
+            there = self._path.stat()
+        except FileNotFoundError as exc:
+            raise BlockingIOError from exc
+        if not os.path.samestat(os.fstat(self._file.fileno()), there):
+            raise BlockingIOError
 
     def record(self, source: str, state: str, **more: Any) -> None:
         """Write down a state; it is on the disk when this returns."""
         line = {'source': source, 'state': state, 'at': time.time(), **more}
         with self._lock:
+            if self._new:
+                self._write({'plan': self.plan_id})
+                _sync_folder(self._path)
+                self._new = False
             self._write(line)
             self._states[source] = self._states.get(source, {}) | line
 
@@ -120,8 +138,7 @@ class Journal:
         first = {'plan': self.plan_id}
         if not whole and self.plan_id and json.dumps(first).startswith(text):
             self._file.truncate(0)
-            self._write(first)
-            _sync_folder(self._path)
+            self._new = True
             return
         head, *lines = [json.loads(line) for line in whole.splitlines()]
         if self.plan_id not in (None, head['plan']):

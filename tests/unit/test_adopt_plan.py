@@ -174,9 +174,15 @@ class JournalTest(InAFolder):
     @ddt.data('', '{"pl', '{"plan": "p1"}')
     def test_a_first_line_that_was_cut_off_is_written_anew(self, text):
         self.path.write_text(text)
+        with journal.Journal(self.path, 'p1') as log:
+            log.record('data1', journal.ASKED)
+        self.assertEqual('{"plan": "p1"}',
+                         self.path.read_text().splitlines()[0])
+
+    def test_a_run_that_begins_nothing_leaves_no_journal(self):
         with journal.Journal(self.path, 'p1'):
-            pass
-        self.assertEqual('{"plan": "p1"}\n', self.path.read_text())
+            self.assertTrue(self.path.exists())
+        self.assertFalse(self.path.exists())
 
     def test_one_run_at_a_time(self):
         with (journal.Journal(self.path, 'p1'),
@@ -184,8 +190,8 @@ class JournalTest(InAFolder):
             journal.Journal(self.path, 'p1').__enter__()
 
     def test_one_plan_has_one_journal(self):
-        with journal.Journal(self.path, 'p1'):
-            pass
+        with journal.Journal(self.path, 'p1') as log:
+            log.record('data1', journal.ASKED)
         with self.assertRaisesRegex(journal.JournalError, 'another plan, p1'):
             journal.Journal(self.path, 'p2').__enter__()
 
