@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 import json
+import re
 from typing import Any
 from urllib import parse
 
@@ -29,6 +30,11 @@ from openstack import exceptions
 _MICROVERSION = '3.17'
 _TRANSFERS = '3.55'
 _PAGE = 1000
+_TOLD = ('source_id', 'size_bytes', 'size_bytes_managed', 'layout', 'tags')
+
+
+class Repeated(exceptions.SDKException):
+    """A listing has no end."""
 
 
 class Closed(Exception):
@@ -61,6 +67,8 @@ class Manageable:
     :ivar gib: the size that Cinder would record
     :ivar reason: why it is not safe to manage; empty if it is
     :ivar size: in bytes
+    :ivar size_managed: the same once it is managed
+    :ivar more: what else the driver tells
     """
 
     reference: Mapping[str, str]
@@ -72,6 +80,8 @@ class Manageable:
     size: int | None
     layout: str
     tags: str
+    size_managed: int | None = None
+    more: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Manageable:
@@ -79,20 +89,65 @@ class Manageable:
         info = row.get('extra_info') or {}
         if not isinstance(info, dict):
             info = {}
+        info = {name: text for name, text in info.items() if text is not None}
         return cls(
             reference=row['reference'], gib=row['size'],
             safe=row['safe_to_manage'], reason=row['reason_not_safe'] or '',
             cinder_id=row['cinder_id'],
             source_id=info.get('source_id')
             or row['reference'].get('source-id', ''),
-            size=int(info['size_bytes']) if 'size_bytes' in info else None,
-            layout=info.get('layout', ''), tags=info.get('tags', ''))
+            size=_number(info.get('size_bytes')),
+            layout=info.get('layout', ''), tags=info.get('tags', ''),
+            size_managed=_number(info.get('size_bytes_managed')),
+            more={name: text for name, text in info.items()
+                  if name not in _TOLD})
 
     @property
     def name(self) -> str:
         """What people call it."""
         return str(self.reference.get('source-name')
                    or next(iter(self.reference.values())))
+
+    @property
+    def is_of_this_driver(self) -> bool:
+        """Whether LVMManageDriver lists it: no other tells all of these."""
+        return (bool(self.source_id and self.layout)
+                and self.size is not None and 'attr' in self.more)
+
+    @property
+    def reasons(self) -> Iterator[tuple[str, str]]:
+        """Each reason why it is not safe, and its remedy, if that is told."""
+        if not self.is_of_this_driver:
+            yield self.reason, ''
+            return
+        for text in _outside_brackets(self.reason):
+            yield _with_remedy(text)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
+
+
+def _outside_brackets(text: str) -> list[str]:
+    """What semicolons part; those in brackets, in remedies, part nothing."""
+    parts, depth = [''], 0
+    for piece in re.split(r'(; |[()])', text):
+        depth += (piece == '(') - (piece == ')')
+        if piece == '; ' and depth == 0:
+            parts.append('')
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def _with_remedy(text: str) -> tuple[str, str]:
+    """A reason, and the remedy in the last brackets; empty if none."""
+    depth = 0
+    for position in range(len(text) - 1, -1, -1):
+        depth += (text[position] == ')') - (text[position] == '(')
+        if text[-1] == ')' and depth == 0:
+            return text[:position].rstrip(), text[position + 1:-1]
+    return text, ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,20 +170,27 @@ class VolumeApi:
     def __init__(self, to: connection.Connection) -> None:
         self._connection = to
 
-    def manageable(self, location: Location,
-                   sort: str = 'reference:asc') -> Iterator[Manageable]:
-        """All that can be listed there.
+    def manageable(self, location: Location) -> Iterator[Manageable]:
+        """All that can be listed there, each once.
 
         Page by page: the SDK's own paging takes ids that these rows have not.
+
+        :raises Repeated: the driver does not heed markers
         """
-        query: dict[str, Any] = location.query | {'limit': _PAGE, 'sort': sort}
+        query: dict[str, Any] = location.query | {
+            'limit': _PAGE, 'sort': 'reference:asc'}
+        marker = None
         while True:
             rows = self._request('GET', '/manageable_volumes/detail',
                                  params=query)['manageable-volumes']
             yield from map(Manageable.of, rows)
             if not rows:
                 return
-            query['marker'] = json.dumps(rows[-1]['reference'])
+            if rows[-1]['reference'] == marker:
+                raise Repeated(f'{location} lists {marker} again and again: '
+                               'its driver does not heed markers')
+            marker = rows[-1]['reference']
+            query['marker'] = json.dumps(marker)
 
     def manage(self, location: Location, reference: Mapping[str, str],
                fields: Mapping[str, Any]) -> str:

@@ -32,10 +32,9 @@ from cinder_lvm_manage.client import journal
 from cinder_lvm_manage.client.api import Manageable
 from cinder_lvm_manage.client.api import VolumeApi
 from cinder_lvm_manage.client.plan import Entry
+from cinder_lvm_manage.client.plan import KEY_IN_METADATA
 from cinder_lvm_manage.client.plan import Plan
 
-# Its value, the plan's id and the LV, finds the volume whose id was not heard.
-_METADATA = 'adopted_by_plan'
 _LONGEST_PAUSE = 3
 _DENIED = (401, 403)
 # What a proxy or Cinder answers while something behind it is away.
@@ -380,7 +379,7 @@ def _may_leave(state: str | None, status: str) -> bool:
 
 
 def _marker(plan_id: str, source: str) -> dict[str, str]:
-    return {_METADATA: f'{plan_id}/{source}'}
+    return {KEY_IN_METADATA: f'{plan_id}/{source}'}
 
 
 def _fields(plan: Plan, entry: Entry) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def lab(tmp_path_factory):
             closed = identity.make('project', name='closed')
             member = identity.make('user', name='member', password=PASSWORD)
             identity.grant('member', member, web)
-            identity.grant('admin', identity.admin.get_user_id(), web)
+            identity.grant('admin', str(identity.admin.get_user_id()), web)
             yield Lab(identity, cinder, group, url, web, closed)
 
 
