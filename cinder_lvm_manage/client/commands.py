@@ -184,7 +184,8 @@ class ExplainAdoptable(_WithExamples, command.ShowOne):
                         f'{parsed_args.lv!r}; hidden ones are not listed')
 
 
-class _Lines(columns.FormattableColumn[list[str]]):
+# It has been generic for a short time only.
+class _Lines(columns.FormattableColumn):  # type: ignore[type-arg]
     """Several texts: a line each for people, a list for programs."""
 
     def human_readable(self) -> str:
