@@ -18,8 +18,11 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 import json
+import re
 from typing import Any
+from urllib import parse
 
+from keystoneauth1 import exceptions as connection_errors
 from openstack import connection
 from openstack import exceptions
 
@@ -27,6 +30,15 @@ from openstack import exceptions
 _MICROVERSION = '3.17'
 _TRANSFERS = '3.55'
 _PAGE = 1000
+_TOLD = ('source_id', 'size_bytes', 'size_bytes_managed', 'layout', 'tags')
+
+
+class Repeated(exceptions.SDKException):
+    """A listing has no end."""
+
+
+class Closed(Exception):
+    """The caller gets no token for a project."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +67,8 @@ class Manageable:
     :ivar gib: the size that Cinder would record
     :ivar reason: why it is not safe to manage; empty if it is
     :ivar size: in bytes
+    :ivar size_managed: the same once it is managed
+    :ivar more: what else the driver tells
     """
 
     reference: Mapping[str, str]
@@ -66,6 +80,8 @@ class Manageable:
     size: int | None
     layout: str
     tags: str
+    size_managed: int | None = None
+    more: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Manageable:
@@ -73,20 +89,75 @@ class Manageable:
         info = row.get('extra_info') or {}
         if not isinstance(info, dict):
             info = {}
+        info = {name: text for name, text in info.items() if text is not None}
         return cls(
             reference=row['reference'], gib=row['size'],
             safe=row['safe_to_manage'], reason=row['reason_not_safe'] or '',
             cinder_id=row['cinder_id'],
             source_id=info.get('source_id')
             or row['reference'].get('source-id', ''),
-            size=int(info['size_bytes']) if 'size_bytes' in info else None,
-            layout=info.get('layout', ''), tags=info.get('tags', ''))
+            size=_number(info.get('size_bytes')),
+            layout=info.get('layout', ''), tags=info.get('tags', ''),
+            size_managed=_number(info.get('size_bytes_managed')),
+            more={name: text for name, text in info.items()
+                  if name not in _TOLD})
 
     @property
     def name(self) -> str:
         """What people call it."""
         return str(self.reference.get('source-name')
                    or next(iter(self.reference.values())))
+
+    @property
+    def is_of_this_driver(self) -> bool:
+        """Whether LVMManageDriver lists it: no other tells all of these."""
+        return (bool(self.source_id and self.layout)
+                and self.size is not None and 'attr' in self.more)
+
+    @property
+    def reasons(self) -> Iterator[tuple[str, str]]:
+        """Each reason why it is not safe, and its remedy, if that is told."""
+        if not self.is_of_this_driver:
+            yield self.reason, ''
+            return
+        for text in _outside_brackets(self.reason):
+            yield _with_remedy(text)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
+
+
+def _outside_brackets(text: str) -> list[str]:
+    """What semicolons part; those in brackets, in remedies, part nothing."""
+    parts, depth = [''], 0
+    for piece in re.split(r'(; |[()])', text):
+        depth += (piece == '(') - (piece == ')')
+        if piece == '; ' and depth == 0:
+            parts.append('')
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def _with_remedy(text: str) -> tuple[str, str]:
+    """A reason, and the remedy in the last brackets; empty if none."""
+    depth = 0
+    for position in range(len(text) - 1, -1, -1):
+        depth += (text[position] == ')') - (text[position] == '(')
+        if text[-1] == ')' and depth == 0:
+            return text[:position].rstrip(), text[position + 1:-1]
+    return text, ''
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeType:
+    """A volume type, and whether all projects may use it."""
+
+    id: str
+    name: str
+    extra_specs: Mapping[str, str]
+    is_public: bool
 
 
 class VolumeApi:
@@ -99,20 +170,27 @@ class VolumeApi:
     def __init__(self, to: connection.Connection) -> None:
         self._connection = to
 
-    def manageable(self, location: Location,
-                   sort: str = 'reference:asc') -> Iterator[Manageable]:
-        """All that can be listed there.
+    def manageable(self, location: Location) -> Iterator[Manageable]:
+        """All that can be listed there, each once.
 
         Page by page: the SDK's own paging takes ids that these rows have not.
+
+        :raises Repeated: the driver does not heed markers
         """
-        query: dict[str, Any] = location.query | {'limit': _PAGE, 'sort': sort}
+        query: dict[str, Any] = location.query | {
+            'limit': _PAGE, 'sort': 'reference:asc'}
+        marker = None
         while True:
             rows = self._request('GET', '/manageable_volumes/detail',
                                  params=query)['manageable-volumes']
             yield from map(Manageable.of, rows)
             if not rows:
                 return
-            query['marker'] = json.dumps(rows[-1]['reference'])
+            if rows[-1]['reference'] == marker:
+                raise Repeated(f'{location} lists {marker} again and again: '
+                               'its driver does not heed markers')
+            marker = rows[-1]['reference']
+            query['marker'] = json.dumps(marker)
 
     def manage(self, location: Location, reference: Mapping[str, str],
                fields: Mapping[str, Any]) -> str:
@@ -137,20 +215,17 @@ class VolumeApi:
     def volumes_with(self, metadata: Mapping[str, str]
                      ) -> list[dict[str, Any]]:
         """The volumes of all projects that have this metadata."""
-        found: list[dict[str, Any]] = self._request(
-            'GET', '/volumes/detail', params={
-                'all_tenants': 1, 'metadata': str(dict(metadata))})['volumes']
         # A cloud may have this filter switched off (resource_filters.json),
         # and a volume that is not ours must never be taken for ours.
-        return [volume for volume in found
+        return [volume for volume in self._pages('volumes', {
+                    'metadata': str(dict(metadata))})
                 if metadata.items() <= volume['metadata'].items()]
 
     def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
         """A volume's snapshots."""
-        found: list[dict[str, Any]] = self._request(
-            'GET', '/snapshots/detail', params={
-                'all_tenants': 1, 'volume_id': volume_id})['snapshots']
-        return found
+        return [snapshot for snapshot in self._pages('snapshots', {
+                    'volume_id': volume_id})
+                if snapshot['volume_id'] == volume_id]
 
     def services(self) -> list[dict[str, Any]]:
         """The volume services that Cinder knows."""
@@ -169,33 +244,47 @@ class VolumeApi:
                 return found
         return {}
 
-    def volume_types(self) -> dict[str, dict[str, str]]:
-        """The extra specs of all volume types, by their names."""
-        return {each['name']: each.get('extra_specs') or {}
+    def volume_types(self) -> dict[str, VolumeType]:
+        """All volume types, public or not, by their names."""
+        return {each['name']: VolumeType(
+                    each['id'], each['name'], each.get('extra_specs') or {},
+                    each.get('is_public', True))
                 for each in self._request('GET', '/types', params={
                     'is_public': 'None'})['volume_types']}
 
-    def free_quota(self, project_id: str | None) -> dict[str, int | None]:
-        """How many volumes and gigabytes the project may yet have.
+    def is_encrypted(self, type_id: str) -> bool:
+        """Whether volumes of that type are encrypted."""
+        return bool(self._request('GET', f'/types/{type_id}/encryption'
+                                  ).get('provider'))
 
-        :param project_id: None for the caller's own
-        :returns: None where there is no limit
-        """
-        if project_id is None:
-            limits = self._request('GET', '/limits')['limits']['absolute']
-            found = {
-                'volumes': (limits['maxTotalVolumes'],
-                            limits['totalVolumesUsed']),
-                'gigabytes': (limits['maxTotalVolumeGigabytes'],
-                              limits['totalGigabytesUsed'])}
-        else:
-            quota = self._request('GET', f'/os-quota-sets/{project_id}',
-                                  params={'usage': True})['quota_set']
-            found = {name: (quota[name]['limit'],
-                            quota[name]['in_use'] + quota[name]['reserved'])
-                     for name in ('volumes', 'gigabytes')}
-        return {name: None if limit < 0 else limit - used
-                for name, (limit, used) in found.items()}
+    def type_projects(self, type_id: str) -> set[str]:
+        """The projects that may use a type that is not public."""
+        return {each['project_id'] for each in self._request(
+            'GET', f'/types/{type_id}/os-volume-type-access'
+            )['volume_type_access']}
+
+    def zones(self) -> set[str]:
+        """The availability zones that are available."""
+        return {each['zoneName'] for each in self._request(
+                    'GET', '/os-availability-zone')['availabilityZoneInfo']
+                if each['zoneState']['available']}
+
+    def own_project(self) -> str:
+        """The id of the project whose token is used."""
+        found = self._connection.current_project_id
+        if found:
+            return str(found)
+        # Without Keystone the endpoint tells, /v3/PROJECT.
+        path = parse.urlsplit(
+            self._connection.block_storage.get_endpoint() or '').path
+        return path.rstrip('/').rpartition('/')[2]
+
+    def quota(self, project_id: str) -> dict[str, dict[str, int]]:
+        """Of each of a project's resources: limit, in_use and reserved."""
+        quota = self._request('GET', f'/os-quota-sets/{project_id}',
+                              params={'usage': True})['quota_set']
+        return {name: value for name, value in quota.items()
+                if isinstance(value, dict)}
 
     def project_id(self, name_or_id: str) -> str | None:
         """The id of a project; None if Keystone shows the caller none."""
@@ -203,21 +292,60 @@ class VolumeApi:
         found = identity.find_project(name_or_id)
         return found.id if found else None
 
-    def transfer(self, volume_id: str, project_id: str) -> None:
-        """Hand the volume over to another project of the caller's."""
-        for old in self._request('GET', '/volume-transfers',
-                                 microversion=_TRANSFERS)['transfers']:
-            # Its key is lost with whoever began it.
-            if old['volume_id'] == volume_id:
-                self._request('DELETE', f"/volume-transfers/{old['id']}",
-                              microversion=_TRANSFERS)
+    def enter(self, project_id: str) -> VolumeApi:
+        """The same with a token for another project of the caller's.
+
+        :raises Closed: Keystone gives the caller none
+        """
+        other = self._connection.connect_as(project_id=project_id)
+        try:
+            other.session.get_token()
+        except (connection_errors.Unauthorized,
+                connection_errors.Forbidden) as exc:
+            raise Closed(str(exc)) from exc
+        if other.current_project_id != project_id:
+            raise Closed('this way of authentication is for one project only')
+        return VolumeApi(other)
+
+    def transfer(self, volume_id: str, receiver: VolumeApi) -> None:
+        """Hand the volume over to the receiver's project, or keep it."""
+        # Its key is lost with whoever began an older one.
+        self.withdraw(volume_id)
         begun = self._request('POST', '/volume-transfers', json={
             'transfer': {'volume_id': volume_id}},
             microversion=_TRANSFERS)['transfer']
-        there = VolumeApi(self._connection.connect_as(project_id=project_id))
-        there._request('POST', f"/volume-transfers/{begun['id']}/accept",
-                       json={'accept': {'auth_key': begun['auth_key']}},
-                       microversion=_TRANSFERS)
+        try:
+            receiver._request(
+                'POST', f"/volume-transfers/{begun['id']}/accept",
+                json={'accept': {'auth_key': begun['auth_key']}},
+                microversion=_TRANSFERS)
+        except exceptions.HttpException:
+            self.withdraw(volume_id)
+            raise
+
+    def withdraw(self, volume_id: str) -> None:
+        """Hand the volume over no more, if that was begun."""
+        for begun in self._request(
+                'GET', '/volume-transfers', params={'all_tenants': 1},
+                microversion=_TRANSFERS)['transfers']:
+            if begun['volume_id'] == volume_id:
+                self._request('DELETE', f"/volume-transfers/{begun['id']}",
+                              microversion=_TRANSFERS)
+
+    def _pages(self, collection: str,
+               query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """All of them in all projects, by the links to the next page."""
+        page: Mapping[str, Any] | None = {'all_tenants': 1, **query}
+        while page is not None:
+            body = self._request('GET', f'/{collection}/detail', params=page)
+            yield from body[collection]
+            following = [link['href']
+                         for link in body.get(f'{collection}_links', ())
+                         if link['rel'] == 'next']
+            # Behind a proxy the link's host may be another: what it asks for
+            # is taken, and no more.
+            page = (dict(parse.parse_qsl(parse.urlsplit(following[0]).query))
+                    if following else None)
 
     def _action(self, volume_id: str, action: Mapping[str, Any]) -> None:
         self._request('POST', f'/volumes/{volume_id}/action', json=action)

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
@@ -22,6 +23,7 @@ import fnmatch
 import pathlib
 from typing import Any
 
+from cliff import columns
 from keystoneauth1 import exceptions as connection_errors
 from openstack import exceptions
 from osc_lib.cli import parseractions
@@ -32,6 +34,7 @@ from rich import progress
 
 from cinder_lvm_manage.client import check
 from cinder_lvm_manage.client import journal
+from cinder_lvm_manage.client import rows
 from cinder_lvm_manage.client import run
 from cinder_lvm_manage.client.api import Location
 from cinder_lvm_manage.client.api import Manageable
@@ -39,10 +42,7 @@ from cinder_lvm_manage.client.api import VolumeApi
 from cinder_lvm_manage.client.plan import Entry
 from cinder_lvm_manage.client.plan import Plan
 from cinder_lvm_manage.client.plan import PlanError
-from cinder_lvm_manage.client.plan import selected
 
-_COLUMNS = ('Name', 'GiB', 'Bytes', 'Safe', 'Reasons', 'Kind', 'Tags',
-            'Source ID')
 # Exit statuses, beside 0: something is not adopted; nothing was begun.
 _INCOMPLETE = 1
 _REFUSED = 2
@@ -68,10 +68,13 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
                        help='only those that are safe to manage')
     group.add_argument('--unsafe', dest='safe', action='store_const',
                        const=False, help='only those that are not')
-    parser.add_argument('--match', metavar='<glob>', default='*',
-                        help="only those whose name fits, like 'vm-*-disk-?'")
-    parser.add_argument('--larger', metavar='<GiB>', type=int, default=0,
-                        help='only those of more than so many GiB')
+    parser.add_argument('--match', metavar='<glob>', action='append',
+                        default=[],
+                        help="only those whose name fits, like 'vm-*-disk-?' "
+                             '(repeat for more)')
+    parser.add_argument('--larger', metavar='<GiB>', type=_size, default=-1,
+                        help='only those of more than so many GiB, by their '
+                             'bytes where these are told')
 
 
 def _add_journal_options(parser: argparse.ArgumentParser) -> None:
@@ -89,15 +92,26 @@ def _positive(text: str) -> int:
     return number
 
 
+def _size(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float('inf'):
+        raise argparse.ArgumentTypeError('has to be 0 or more')
+    return number
+
+
 def _location(parsed: argparse.Namespace) -> Location:
     return Location(parsed.host, parsed.cluster)
 
 
-def _filtered(rows: Iterable[Manageable], parsed: argparse.Namespace
+def _filtered(there: Iterable[Manageable], parsed: argparse.Namespace
               ) -> Iterator[Manageable]:
-    for row in rows:
-        if (parsed.safe in (None, row.safe) and row.gib > parsed.larger
-                and fnmatch.fnmatchcase(row.name, parsed.match)):
+    for row in there:
+        size = row.gib * units.Gi if row.size is None else row.size
+        if (parsed.safe in (None, row.safe)
+                and size > parsed.larger * units.Gi
+                and (not parsed.match or any(
+                    fnmatch.fnmatchcase(row.name, glob)
+                    for glob in parsed.match))):
             yield row
 
 
@@ -129,17 +143,19 @@ class ListAdoptable(_WithExamples, command.Lister):
         _add_filters(parser)
         parser.add_argument(
             '--sort', metavar='<key>[:<direction>]', default='reference:asc',
-            help='by reference or size, asc or desc (default: reference:asc)')
+            help=f"by {', '.join(rows.SORT_KEYS)}, asc or desc; several with "
+                 'commas between (default: reference:asc)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+                    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         api = _api(self.app)
-        rows = _filtered(api.manageable(_location(parsed_args),
-                                        parsed_args.sort), parsed_args)
-        return _COLUMNS, ((row.name, row.gib, row.size, row.safe, row.reason,
-                           row.layout, row.tags, row.source_id)
-                          for row in rows)
+        listed = rows.in_order(_filtered(
+            api.manageable(_location(parsed_args)), parsed_args),
+            parsed_args.sort)
+        return rows.LISTED, [
+            (row.name, row.gib, row.size, row.safe, row.reason, row.layout,
+             row.tags, row.source_id) for row in listed]
 
 
 class ExplainAdoptable(_WithExamples, command.ShowOne):
@@ -160,25 +176,54 @@ class ExplainAdoptable(_WithExamples, command.ShowOne):
                     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         api = _api(self.app)
         for row in api.manageable(_location(parsed_args)):
-            if parsed_args.lv in (row.name, row.source_id,
+            if parsed_args.lv in (row.name, row.source_id, row.cinder_id,
                                   *row.reference.values()):
-                return ((*_COLUMNS, 'Cinder ID', 'If managed'),
-                        (row.name, row.gib, row.size, row.safe,
-                         row.reason.replace('; ', '\n'), row.layout, row.tags,
-                         row.source_id, row.cinder_id, _effect(row)))
+                shown = _explained(row)
+                return tuple(shown), tuple(shown.values())
         raise PlanError(f'{_location(parsed_args)} lists no '
                         f'{parsed_args.lv!r}; hidden ones are not listed')
 
 
-def _effect(row: Manageable) -> str:
+# It has been generic for a short time only.
+class _Lines(columns.FormattableColumn):  # type: ignore[type-arg]
+    """Several texts: a line each for people, a list for programs."""
+
+    def human_readable(self) -> str:
+        return '\n'.join(self._value)
+
+    def machine_readable(self) -> list[str]:
+        return list(self._value)
+
+
+def _explained(row: Manageable) -> dict[str, Any]:
+    reasons = [] if row.safe else list(row.reasons)
+    return {
+        'Name': row.name, 'GiB': row.gib, 'Bytes': row.size,
+        'Safe': row.safe,
+        'Reasons': _Lines([why for why, _ in reasons]),
+        'Remedies': _Lines([remedy for _, remedy in reasons]),
+        'Kind': row.layout, 'Tags': row.tags, 'Source ID': row.source_id,
+        'Cinder ID': row.cinder_id, 'If Managed': _Lines(_effects(row)),
+        **{name.replace('_', ' ').title(): text
+           for name, text in sorted(row.more.items())}}
+
+
+def _effects(row: Manageable) -> list[str]:
     if not row.safe:
-        return 'it is refused, and stays as it is'
-    text = (f'a volume of {row.gib} GiB is recorded, and it is renamed to '
-            "Cinder's name for that")
-    if row.size is not None and row.size != row.gib * units.Gi:
-        text += (f'; it has {row.gib * units.Gi - row.size} bytes less than '
-                 'that, and keeps its size unless the backend is to extend it')
-    return text
+        return ['it is refused, and stays as it is']
+    found = [f'a volume of {row.gib} GiB is recorded and counted as such']
+    if row.size is not None and row.size_managed not in (None, row.size):
+        found.append(f'it is extended from {row.size} to {row.size_managed} '
+                     'bytes')
+    elif row.size is not None and row.size != row.gib * units.Gi:
+        found.append(f'it keeps its {row.size} bytes, '
+                     f'{row.gib * units.Gi - row.size} less than that')
+    if row.is_of_this_driver:
+        found += [f'its name {row.name} is written into its tags',
+                  "it is renamed to Cinder's name for the volume",
+                  'it is active from then on, and after each boot',
+                  'what it holds stays as it is']
+    return found
 
 
 class PlanAdoption(_WithExamples):
@@ -200,7 +245,9 @@ class PlanAdoption(_WithExamples):
         _add_filters(parser)
         parser.add_argument(
             '--csv', metavar='<file>', type=pathlib.Path,
-            help='only those in the file, as list -f csv prints it')
+            help='only those in the file, as list -f csv prints it; its '
+                 'columns Volume Name, Type, Project, Availability Zone and '
+                 'Bootable, if there, come before the options')
         parser.add_argument('--type', metavar='<volume type>',
                             help="the volumes' type")
         parser.add_argument('--project', metavar='<project>',
@@ -224,11 +271,15 @@ class PlanAdoption(_WithExamples):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         api = _api(self.app)
         location = _location(parsed_args)
-        rows: Iterable[Manageable] = api.manageable(location)
+        there: Iterable[Manageable] = api.manageable(location)
+        chosen = {}
         if parsed_args.csv:
-            rows = selected(rows, parsed_args.csv)
+            pairs = rows.matched(rows.read(parsed_args.csv), there)
+            there = [each for _, each in pairs]
+            chosen = {each.name: row.chosen for row, each in pairs}
         plan = Plan.of(
-            location, _filtered(rows, parsed_args), parsed_args.name_template,
+            location, _filtered(there, parsed_args),
+            parsed_args.name_template, chosen,
             volume_type=parsed_args.type, project=parsed_args.project,
             availability_zone=parsed_args.availability_zone,
             bootable=parsed_args.bootable,
@@ -242,7 +293,9 @@ class PlanAdoption(_WithExamples):
             self.app.stdout.write(
                 f'warning: Cinder will record {plan.bytes_added} bytes more '
                 'than they have, for it counts in whole GiB\n')
-        for fault in check.faults(plan, api, plan.volumes):
+        receivers, against = check.receivers(api, plan.volumes)
+        for fault in [*against, *check.faults(plan, api, plan.volumes, 1,
+                                              receivers)]:
             self.app.stdout.write(f'warning: {fault}\n')
         return 0
 
@@ -296,31 +349,38 @@ class ApplyPlan(_Journaled):
         plan = Plan.load(parsed.plan)
         path = parsed.plan.with_name(parsed.plan.name + '.journal')
         if parsed.dry_run and not path.exists():
-            return self._check(plan, api, plan.volumes)
+            return self._check(plan, api, parsed, plan.volumes,
+                               plan.volumes)[0]
         with journal.Journal(path, plan.id) as log:
             work = run.Run(api, log, shown.report, parsed.parallel,
                            parsed.timeout)
-            begun = work.begun(plan)
-            refused = self._check(plan, api, [
-                entry for entry in plan.volumes if entry.source not in begun])
+            begun = work.begun()
+            adopted = log.sources(journal.ADOPTED)
+            refused, receivers = self._check(
+                plan, api, parsed,
+                [entry for entry in plan.volumes
+                 if entry.source not in begun],
+                [entry for entry in plan.volumes
+                 if entry.source not in adopted])
             if refused or parsed.dry_run:
                 return refused
-            earlier = len(log.sources(journal.ADOPTED))
+            earlier = sum(entry.source in adopted for entry in plan.volumes)
             shown.start('adopting', len(plan.volumes) - earlier)
-            outcome = work.adopt(plan)
+            outcome = work.adopt(plan, receivers)
         shown.stop()
         return self._tell(outcome, earlier, path)
 
-    def _check(self, plan: Plan, api: VolumeApi,
-               entries: Iterable[Entry]) -> int:
-        entries = list(entries)
-        faults = check.faults(plan, api, entries)
+    def _check(self, plan: Plan, api: VolumeApi, parsed: argparse.Namespace,
+               new: Collection[Entry], unfinished: Collection[Entry]
+               ) -> tuple[int, check.Receivers]:
+        receivers, faults = check.receivers(api, unfinished)
+        faults += check.faults(plan, api, new, parsed.parallel, receivers)
         for fault in faults:
             self.app.stdout.write(f'{fault}\n')
         self.app.stdout.write(
             f'faults: {len(faults)}; nothing is begun\n' if faults
-            else f'{len(entries)} to be adopted, and nothing against it\n')
-        return _REFUSED if faults else 0
+            else f'{len(unfinished)} to be adopted, and nothing against it\n')
+        return _REFUSED if faults else 0, receivers
 
     def _tell(self, outcome: run.Outcome, earlier: int,
               path: pathlib.Path) -> int:
@@ -332,10 +392,8 @@ class ApplyPlan(_Journaled):
             f'adopted: {len(outcome.done)}; before: {earlier}; failed: '
             f'{len(outcome.failed)}; not known: {len(outcome.unknown)}; '
             f'journal: {path}\n')
-        if outcome.failed:
-            self.app.stdout.write(
-                'Delete volumes in error when you have read why; the same '
-                'command tries again.\n')
+        if outcome.failed or outcome.unknown:
+            self.app.stdout.write('The same command tries again.\n')
         return _INCOMPLETE if outcome.failed or outcome.unknown else 0
 
 
@@ -360,6 +418,9 @@ class UndoAdoption(_Journaled):
     def _run(self, api: VolumeApi, parsed: argparse.Namespace,
              shown: _Progress) -> int:
         with journal.Journal(parsed.journal) as log:
+            work = run.Run(api, log, shown.report, parsed.parallel,
+                           parsed.timeout)
+            work.begun()
             against = run.keeps_from_undo(api, log)
             for source, why in sorted(against.items()):
                 self.app.stdout.write(f'{source}: {why}\n')
@@ -367,10 +428,9 @@ class UndoAdoption(_Journaled):
                 self.app.stdout.write(f'cannot be given back: {len(against)}; '
                                       'nothing is begun\n')
                 return _REFUSED
-            sources = log.sources(journal.ADOPTED, journal.MANAGING)
+            sources = run.to_give_back(log)
             shown.start('giving back', len(sources))
-            outcome = run.Run(api, log, shown.report, parsed.parallel,
-                              parsed.timeout).give_back(sources)
+            outcome = work.give_back(sources)
         shown.stop()
         for source, why in sorted((outcome.failed | outcome.unknown).items()):
             self.app.stdout.write(f'not given back: {source}: {why}\n')

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-import csv
 import dataclasses
 import pathlib
 import string
@@ -67,6 +66,10 @@ _SCHEMA = {
     'oneOf': [{'required': ['host']}, {'required': ['cluster']}],
     'additionalProperties': False}
 
+# Of every volume adopted: its value, the plan's id and the LV, finds the one
+# whose id was not heard.
+KEY_IN_METADATA = 'adopted_by_plan'
+
 
 class PlanError(Exception):
     """A plan, a CSV or a template is wrong; one line for each fault."""
@@ -99,6 +102,18 @@ class Entry:
         return str(self.reference.get('source-name')
                    or next(iter(self.reference.values())))
 
+    @property
+    def manage_by(self) -> Mapping[str, str]:
+        """The reference for Cinder.
+
+        Where the driver is LVMManageDriver, which alone tells both of these,
+        it is the UUID: no other LV can come to have it while others are
+        adopted.
+        """
+        if self.source_id and self.size is not None:
+            return {'source-id': self.source_id}
+        return self.reference
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -115,11 +130,14 @@ class Plan:
 
     @classmethod
     def of(cls, location: Location, rows: Iterable[Manageable],
-           name_template: str, **fields: Any) -> Plan:
+           name_template: str,
+           chosen: Mapping[str, Mapping[str, Any]] = {},
+           **fields: Any) -> Plan:
         """Plan those that are safe to manage.
 
         :param name_template: of the volumes' names, see names()
-        :param fields: of all entries, see Entry
+        :param chosen: fields of single entries, by their LVs' names
+        :param fields: of all others, see Entry
         :raises PlanError: the template is wrong
         """
         safe = []
@@ -130,8 +148,9 @@ class Plan:
             else:
                 left_out.append((row.name, row.reason))
         return cls(str(uuid.uuid4()), location, tuple(
-            Entry(reference=row.reference, gib=row.gib,
-                  source_id=row.source_id, size=row.size, name=name, **fields)
+            Entry(**{'reference': row.reference, 'gib': row.gib,
+                     'source_id': row.source_id, 'size': row.size,
+                     'name': name, **fields, **chosen.get(row.name, {})})
             for row, name in zip(safe, names(safe, name_template),
                                  strict=True)), tuple(left_out))
 
@@ -142,12 +161,21 @@ class Plan:
         :raises PlanError: it cannot be read, or is no plan
         """
         try:
-            content = yaml.safe_load(path.read_text())
+            text = path.read_text()
+            content = yaml.safe_load(text)
+            # Which knows what safe_load forgets: lines, and names that stand
+            # twice.
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
             raise PlanError(f'{path} cannot be read: {exc}') from exc
-        faults = [f'{_place(fault)}: {fault.message}' for fault in
-                  jsonschema.Draft202012Validator(_SCHEMA).iter_errors(content)
-                  ] or list(_duplicates(content['volumes']))
+        lines = _lines(node)
+        faults = list(_twice(node))
+        faults += [
+            f'{_place(fault, lines)}: {fault.message}' for fault in
+            jsonschema.Draft202012Validator(_SCHEMA).iter_errors(content)]
+        if not faults:
+            faults += _duplicates(content['volumes'])
+            faults += _reserved(content['volumes'])
         if faults:
             raise PlanError(f'{path} is no plan:\n' + '\n'.join(faults))
         return cls(
@@ -197,46 +225,46 @@ def names(rows: Iterable[Manageable], template: str) -> Iterator[str]:
                 + ', '.join(f'{{{name}}}' for name in known)) from exc
 
 
-def selected(rows: Iterable[Manageable], path: pathlib.Path
-             ) -> list[Manageable]:
-    """Those of the rows that a CSV names, as `adopt list -f csv` prints it.
-
-    By its column Source ID where it has one, else by Name.
-
-    :raises PlanError: it cannot be read, or names what is not there
-    """
-    try:
-        with path.open(newline='') as file:
-            lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise PlanError(f'{path} cannot be read: {exc}') from exc
-    if not lines or not {'Name', 'Source ID'} & lines[0].keys():
-        raise PlanError(f'{path} has no line, or neither a column Name nor a '
-                        'column Source ID')
-    rows = list(rows)
-    by_id = {row.source_id: row for row in rows if row.source_id}
-    by_name = {row.name: row for row in rows}
-    found = {}
-    faults = []
-    for number, line in enumerate(lines, start=2):
-        source_id, name = line.get('Source ID'), line.get('Name')
-        row = (by_id.get(source_id) if source_id
-               else by_name.get(name or ''))
-        if row is None:
-            faults.append(f'{path}, line {number}: there is no '
-                          f'{source_id or name!r} to be managed')
-        else:
-            found[row.name] = row
-    if faults:
-        raise PlanError('\n'.join(faults))
-    return list(found.values())
-
-
-def _place(fault: jsonschema.ValidationError) -> str:
+def _place(fault: jsonschema.ValidationError, lines: list[int]) -> str:
     path = list(fault.absolute_path)
     if path[:1] == ['volumes'] and len(path) > 1:
-        return f'entry {int(path[1]) + 1} ' + '.'.join(map(str, path[2:]))
+        number = int(path[1])
+        return (f'entry {number + 1} (line {lines[number]}) '
+                + '.'.join(map(str, path[2:])))
     return '.'.join(map(str, path)) or 'the file'
+
+
+def _lines(node: yaml.Node | None) -> list[int]:
+    """The lines in which the entries begin, from 1."""
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == 'volumes' and isinstance(value,
+                                                      yaml.SequenceNode):
+                return [entry.start_mark.line + 1 for entry in value.value]
+    return []
+
+
+def _twice(node: yaml.Node | None) -> Iterator[str]:
+    """Names that a mapping has twice, of which YAML takes the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for name, value in node.value:
+            line = name.start_mark.line + 1
+            if name.value in seen:
+                yield (f'line {line}: {name.value} stands in line '
+                       f'{seen[name.value]} already')
+            seen[str(name.value)] = line
+            yield from _twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _twice(value)
+
+
+def _reserved(volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for number, volume in enumerate(volumes, start=1):
+        if KEY_IN_METADATA in volume.get('metadata', {}):
+            yield (f'entry {number} metadata.{KEY_IN_METADATA}: is set when '
+                   'the volume is adopted')
 
 
 def _duplicates(volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -118,8 +118,10 @@ def test_one_is_explained_by_name_and_by_uuid(lab):
             'volume', 'adopt', 'explain', '--host', HOST, word,
             '-f', 'json').stdout)
         assert told['Safe'] is False
-        assert told['Reasons'].startswith('is read-only (lvchange')
-        assert told['If managed'] == 'it is refused, and stays as it is'
+        assert told['Reasons'] == ['is read-only']
+        assert told['Remedies'] == [
+            f'lvchange --permission rw many/lv-{LVS:05}']
+        assert told['If Managed'] == ['it is refused, and stays as it is']
     missing = client.run('volume', 'adopt', 'explain', '--host', HOST, 'x')
     assert missing.returncode == 1
     assert "lists no 'x'" in missing.stdout
@@ -222,6 +224,10 @@ FAULTS = {
     'a type is missing': (
         lambda content: content['volumes'][0].update(volume_type='gold'),
         'volume type gold: there is none'),
+    'a zone is missing': (
+        lambda content: content['volumes'][0].update(
+            availability_zone='moon'),
+        'availability zone moon: is not available; there are nova'),
     'the host is missing': (
         lambda content: content.update(host='lab@other#other'),
         'Cinder has no volume service lab@other'),
@@ -259,6 +265,65 @@ def test_a_quota_that_is_too_small_changes_nothing(lab, plan):
     assert f'{LVS} volumes are to be adopted, but its quota leaves' in (
         refused.stdout)
     assert group.changes() == changes
+
+
+def test_a_plan_is_made_of_a_csv(lab, tmp_path):
+    _, _, client = lab
+    listing = client.run('volume', 'adopt', 'list', '--host', HOST,
+                         '--match', 'lv-00001', '--match', 'lv-00003',
+                         '-f', 'csv').stdout
+    header, *lines = listing.splitlines()
+    path = tmp_path / 'lvs.csv'
+    path.write_text('\n'.join([f'{header},Volume Name,Bootable',
+                               *(f'{line},web-{number},yes' for number, line
+                                 in enumerate(lines, start=1))]))
+    made = client.run('volume', 'adopt', 'plan', '--host', HOST,
+                      '--csv', path, '-o', tmp_path / 'plan.yaml')
+    assert made.returncode == 0, made.stdout
+    content = yaml.safe_load((tmp_path / 'plan.yaml').read_text())
+    assert [(entry['reference'], entry['name'], entry['bootable'])
+            for entry in content['volumes']] == [
+        ({'source-name': 'lv-00001'}, 'web-1', True),
+        ({'source-name': 'lv-00003'}, 'web-2', True)]
+
+
+def test_a_failure_leaves_nothing_and_is_tried_again(lab, plan):
+    cinder, group, client = lab
+    change(plan, keep_two)
+    before = group.names()
+    with cinder.failing_database('UPDATE OF size ON volumes',
+                                 'OLD.size IS NOT NEW.size'):
+        failed = client.run('volume', 'adopt', 'apply', plan)
+    assert failed.returncode == 1
+    assert 'adopted: 0; before: 0; failed: 2' in failed.stdout
+    assert 'came to the status error' in failed.stdout
+    assert group.names() == before
+    assert volumes(cinder) == []
+    applied = client.run('volume', 'adopt', 'apply', plan)
+    assert applied.returncode == 0, applied.stdout
+    assert 'adopted: 2; before: 0' in applied.stdout
+
+
+def test_an_undo_that_is_killed_goes_on(lab, plan):
+    cinder, group, client = lab
+    before = group.names()
+    assert client.run('volume', 'adopt', 'apply', plan).returncode == 0
+    process = client.start('volume', 'adopt', 'undo', f'{plan}.journal',
+                           '--parallel', 3)
+    with contextlib.closing(process.stdout):
+        for line in process.stdout:
+            if line.startswith('[5/'):
+                break
+        process.kill()
+    process.wait()
+    # What Cinder was asked for it does, whoever is there to see it.
+    for volume in volumes(cinder, status='unmanaging'):
+        cinder.api.wait_until_gone(volume['id'])
+    assert 0 < count(cinder) < LVS
+    undone = client.run('volume', 'adopt', 'undo', f'{plan}.journal')
+    assert undone.returncode == 0, undone.stdout
+    assert count(cinder) == 0
+    assert group.names() == before
 
 
 def test_what_is_in_use_is_not_undone(lab, plan):

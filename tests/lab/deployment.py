@@ -87,7 +87,8 @@ class CinderDeployment:
     def __init__(self, *backends: Backend,
                  default_options: Mapping[str, str] = {},
                  environment: Mapping[str, str] = {},
-                 unprivileged: bool = False) -> None:
+                 unprivileged: bool = False,
+                 sections: Mapping[str, Mapping[str, str]] = {}) -> None:
         """Describe the Cinder that `with` starts.
 
         :param backends: their groups have one lvm.conf
@@ -95,6 +96,7 @@ class CinderDeployment:
         :param environment: more for its environment
         :param unprivileged: run it as a user who may do no more than
             Cinder's own sudoers line and rootwrap filters let him
+        :param sections: more of them for cinder.conf
         """
         self.host = backends[0].host
         self._backends = backends
@@ -103,6 +105,7 @@ class CinderDeployment:
                              **backends[0].volume_group.environment,
                              **environment}
         self._unprivileged = unprivileged
+        self._sections = sections
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> CinderDeployment:
@@ -234,6 +237,7 @@ class CinderDeployment:
                 'connection': f'sqlite:///{self._database}',
                 'sqlite_synchronous': 'false',
             },
+            **self._sections,
         })
         with path.open('w') as file:
             conf.write(file)

@@ -78,6 +78,19 @@ class Keystone:
             project_name='admin', user_domain_id='default',
             project_domain_id='default'))
 
+    def make(self, kind: str, **fields: str) -> str:
+        """The id of a new project or user, in the domain default."""
+        made = self.admin.post(f'{self.url}/{kind}s', json={
+            kind: {'domain_id': 'default', **fields}}).json()
+        return str(made[kind]['id'])
+
+    def grant(self, role: str, user_id: str, project_id: str) -> None:
+        """Give a user a role, of those that bootstrap has made."""
+        found, = self.admin.get(f'{self.url}/roles',
+                                params={'name': role}).json()['roles']
+        self.admin.put(f'{self.url}/projects/{project_id}/users/{user_id}'
+                       f"/roles/{found['id']}")
+
     def offer(self, kind: str, name: str, url: str) -> None:
         """Put a service with a public endpoint into the catalog."""
         service = self.admin.post(f'{self.url}/services', json={'service': {

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import os
 import pathlib
 import subprocess
@@ -25,12 +26,18 @@ _OPENSTACK = pathlib.Path(sysconfig.get_path('scripts'), 'openstack')
 
 
 class OpenStackClient:
-    """The command openstack, as an operator without Keystone has it."""
+    """The command openstack, as an operator has it."""
 
-    def __init__(self, cinder: CinderDeployment) -> None:
-        self._environment = os.environ | {
+    def __init__(self, cinder: CinderDeployment,
+                 credentials: Mapping[str, str] | None = None) -> None:
+        """Describe whose commands they are.
+
+        :param credentials: as clients read them in their environment; None
+            for an administrator without Keystone
+        """
+        self._environment = os.environ | (credentials or {
             'OS_AUTH_TYPE': 'admin_token', 'OS_ENDPOINT': cinder.url,
-            'OS_TOKEN': cinder.api.token, 'PYTHONWARNINGS': 'ignore'}
+            'OS_TOKEN': cinder.api.token}) | {'PYTHONWARNINGS': 'ignore'}
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Begin a command; stdout and stderr come together."""

@@ -17,6 +17,7 @@ import pathlib
 import tempfile
 from typing import Any
 import unittest
+from unittest import mock
 
 import ddt
 from keystoneauth1 import exceptions as connection_errors
@@ -72,12 +73,15 @@ class Api:
         self.volumes = {}
         self.asked = []
         self.transferred = []
+        self.kept = set()
+        self.cut_off_after_unmanage = False
 
     def manage(self, location, reference, fields):
         source = reference['source-name']
         self.asked.append(source)
         volume = {'id': f'id-{source}', 'status': 'available',
-                  'os-vol-tenant-attr:tenant_id': 'mine', **fields}
+                  'os-vol-tenant-attr:tenant_id': 'mine', 'attachments': [],
+                  **fields}
         error = self.errors.pop(source, None)
         if isinstance(error, str):
             volume['status'] = error
@@ -97,16 +101,22 @@ class Api:
                 if metadata.items() <= volume['metadata'].items()]
 
     def unmanage(self, volume_id):
+        if volume_id in self.kept:
+            raise refusal(400)
         del self.volumes[volume_id]
+        if self.cut_off_after_unmanage:
+            raise KeyboardInterrupt
 
     def snapshots(self, volume_id):
         return []
 
-    def project_id(self, name):
-        return {'theirs': 'their-id'}.get(name)
+    def transfer(self, volume_id, receiver):
+        self.transferred.append((volume_id, receiver))
+        if receiver == 'full':
+            raise refusal(413)
 
-    def transfer(self, volume_id, project_id):
-        self.transferred.append((volume_id, project_id))
+    def withdraw(self, volume_id):
+        self.volumes[volume_id]['status'] = 'available'
 
     def manageable(self, location):
         yield Manageable({'source-name': 'data1'}, 1, False, 'is read-only',
@@ -128,13 +138,14 @@ class RunTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.path = pathlib.Path(folder.name, 'journal')
 
-    def adopt(self, api, made=None):
+    def adopt(self, api, made=None, receiver: Any = 'them'):
         """The outcome, and the journal's last states."""
         made = made or plan()
         with journal.Journal(self.path, 'p1') as log:
-            work = run.Run(api, log, lambda *_: None, 1, 0)
-            work.begun(made)
-            outcome = work.adopt(made)
+            work = run.Run(api, log, lambda *_: None, 1, 0, 0)
+            work.begun()
+            outcome = work.adopt(made, {
+                'theirs': ('their-id', receiver)})
             return outcome, {name: log.state(name) for name in LVS}
 
     def test_all_is_adopted_once(self):
@@ -163,30 +174,115 @@ class RunTest(unittest.TestCase):
 
     def test_a_manage_that_ends_in_error_is_explained(self):
         outcome, _ = self.adopt(Api({'data1': 'error'}))
-        self.assertEqual('volume id-data1 has the status error; LV data1 '
+        self.assertEqual('volume id-data1 came to the status error; LV data1 '
                          'is read-only', outcome.failed['data1'])
 
-    @ddt.data(connection_errors.ConnectFailure('lost'), refusal(503))
-    def test_what_is_not_known_is_tried_again(self, error):
-        api = Api({'data2': error})
+    def test_nothing_is_left_of_a_manage_that_ends_in_error(self):
+        api = Api({'data1': 'error'})
+        self.adopt(api)
+        self.assertEqual({'id-data2', 'id-data3'}, api.volumes.keys())
+        outcome, _ = self.adopt(api)
+        self.assertEqual(['data1'], outcome.done)
+
+    def test_what_is_left_of_a_failure_is_told_and_removed_later(self):
+        api: Any = Api({'data1': 'error'})
+        api.kept.add('id-data1')
         outcome, states = self.adopt(api)
-        self.assertEqual({'data2'}, outcome.unknown.keys())
-        self.assertEqual(journal.ASKED, states['data2'])
+        self.assertIn('volume id-data1 is left', outcome.failed['data1'])
+        self.assertEqual(journal.FAILED, states['data1'])
+        with journal.Journal(self.path) as log:
+            self.assertIn('data1', run.to_give_back(log))
+        outcome, _ = self.adopt(api)
+        self.assertEqual({'data1'}, outcome.failed.keys())
+        self.assertEqual(1, api.asked.count('data1'))
+        api.kept.clear()
+        outcome, _ = self.adopt(api)
+        self.assertEqual(['data1'], outcome.done)
+
+    def test_a_request_that_no_volume_came_of_is_a_failure(self):
+        api = Api({'data2': refusal(503)})
         outcome, states = self.adopt(api)
+        self.assertEqual({'data2'}, outcome.failed.keys())
+        self.assertEqual(journal.FAILED, states['data2'])
+        outcome, _ = self.adopt(api)
         self.assertEqual(['data2'], outcome.done)
         self.assertEqual(3, len(api.volumes))
 
     def test_an_answer_that_is_lost_is_looked_for_and_not_asked_again(self):
         api = Api({'data2': connection_errors.ConnectTimeout('lost')})
+        outcome, _ = self.adopt(api)
+        self.assertEqual(list(LVS), outcome.done)
+        self.assertEqual(list(LVS), api.asked)
+
+    def test_a_request_that_arrives_late_is_waited_for(self):
+        api: Any = Api()
         self.adopt(api)
-        self.adopt(api)
+        lines = self.path.read_text().splitlines()
+        # As if it had been killed before the first answer came.
+        self.path.write_text('\n'.join(lines[:2]) + '\n')
+        looks = []
+
+        def volumes_with(metadata):
+            looks.append(metadata)
+            return [] if len(looks) < 2 else [api.volumes['id-data1']]
+        api.volumes_with = volumes_with
+        with journal.Journal(self.path) as log:
+            work = run.Run(api, log, lambda *_: None, 1, 0, 60)
+            self.assertEqual({'data1'}, work.begun())
+            self.assertEqual('id-data1', log.volume('data1'))
+
+    def test_without_a_network_the_others_are_not_begun(self):
+        api: Any = Api()
+
+        def manage(location, reference, fields):
+            api.asked.append(reference['source-name'])
+            raise connection_errors.ConnectFailure('lost')
+        api.manage = manage
+        api.volumes_with = lambda metadata: manage(None, {
+            'source-name': 'looked for'}, {})
+        outcome, states = self.adopt(api)
+        self.assertEqual(['data1', 'looked for'], api.asked)
+        self.assertEqual(set(LVS), outcome.unknown.keys())
+        self.assertEqual(journal.ASKED, states['data1'])
+        self.assertIsNone(states['data2'])
+
+    def test_a_network_that_comes_back_is_waited_for(self):
+        api: Any = Api()
+        volume, lost = api.volume, [connection_errors.ConnectFailure('lost'),
+                                    refusal(503)]
+
+        def lossy(volume_id):
+            if lost:
+                raise lost.pop()
+            return volume(volume_id)
+        api.volume = lossy
+        with (journal.Journal(self.path, 'p1') as log,
+              mock.patch.object(run, '_LONGEST_PAUSE', 0.01)):
+            work = run.Run(api, log, lambda *_: None, 1, 60, 0)
+            self.assertEqual(list(LVS), work.adopt(plan(), {}).done)
+
+    def test_an_lv_of_this_driver_is_managed_by_its_uuid(self):
+        entry = Entry({'source-name': 'data1'}, 1, 'uuid-1', 4194304)
+        self.assertEqual({'source-id': 'uuid-1'}, entry.manage_by)
+        # Others may tell an id, and not take it.
+        entry = Entry({'source-name': 'data1'}, 1, 'id-1')
+        self.assertEqual({'source-name': 'data1'}, entry.manage_by)
+
+    def test_a_project_that_does_not_take_it_is_told(self):
+        api = Api()
+        outcome, states = self.adopt(api, plan(project='theirs'), 'full')
+        self.assertIn('volume id-data1 is adopted, but stays in your project',
+                      outcome.failed['data1'])
+        self.assertEqual({journal.HANDING_OVER}, set(states.values()))
+        outcome, _ = self.adopt(api, plan(project='theirs'))
+        self.assertEqual(3, len(outcome.done))
         self.assertEqual(list(LVS), api.asked)
 
     def test_a_volume_is_handed_over(self):
         api = Api()
         outcome, _ = self.adopt(api, plan(project='theirs'))
         self.assertEqual(3, len(outcome.done))
-        self.assertEqual([(f'id-{name}', 'their-id') for name in LVS],
+        self.assertEqual([(f'id-{name}', 'them') for name in LVS],
                          api.transferred)
 
     def test_a_volume_that_was_handed_over_is_not_again(self):
@@ -205,11 +301,59 @@ class RunTest(unittest.TestCase):
         self.adopt(api)
         with journal.Journal(self.path) as log:
             self.assertEqual({}, run.keeps_from_undo(api, log))
-            work = run.Run(api, log, lambda *_: None, 2, 0)
+            work = run.Run(api, log, lambda *_: None, 2, 0, 0)
             outcome = work.give_back(log.sources(journal.ADOPTED))
             self.assertEqual(sorted(LVS), sorted(outcome.done))
             self.assertEqual(list(LVS), log.sources(journal.GIVEN_BACK))
         self.assertEqual({}, api.volumes)
+
+    def test_an_undo_that_was_cut_off_goes_on(self):
+        api: Any = Api()
+        self.adopt(api)
+        api.cut_off_after_unmanage = True
+        with journal.Journal(self.path) as log:
+            work = run.Run(api, log, lambda *_: None, 1, 0, 0)
+            with self.assertRaises(KeyboardInterrupt):
+                work.give_back(['data1'])
+        api.cut_off_after_unmanage = False
+        with journal.Journal(self.path) as log:
+            self.assertEqual({}, run.keeps_from_undo(api, log))
+            work = run.Run(api, log, lambda *_: None, 1, 0, 0)
+            outcome = work.give_back(run.to_give_back(log))
+        self.assertEqual(sorted(LVS), sorted(outcome.done))
+        self.assertEqual({}, api.volumes)
+
+    def test_an_undo_withdraws_what_was_being_handed_over(self):
+        api: Any = Api()
+        self.adopt(api, plan(project='theirs'), 'full')
+        api.volumes['id-data1']['status'] = 'awaiting-transfer'
+        with journal.Journal(self.path) as log:
+            self.assertEqual({}, run.keeps_from_undo(api, log))
+            work = run.Run(api, log, lambda *_: None, 1, 0, 0)
+            self.assertEqual(3, len(work.give_back(
+                run.to_give_back(log)).done))
+
+    def test_what_others_offer_keeps_from_undo(self):
+        api: Any = Api()
+        self.adopt(api)
+        api.volumes['id-data1']['status'] = 'awaiting-transfer'
+        with journal.Journal(self.path) as log:
+            self.assertEqual(
+                {'data1': 'volume id-data1 is awaiting-transfer'},
+                run.keeps_from_undo(api, log))
+
+    def test_users_and_snapshots_are_named(self):
+        api: Any = Api()
+        self.adopt(api)
+        api.volumes['id-data1'] |= {
+            'status': 'in-use', 'attachments': [{'server_id': 'server-1'}]}
+        api.snapshots = lambda volume_id: [] if volume_id == 'id-data2' else [
+            {'id': 'snapshot-1', 'name': 'daily'}]
+        with journal.Journal(self.path) as log:
+            self.assertEqual(
+                {'data1': 'volume id-data1 is attached to server-1',
+                 'data3': 'volume id-data3 has snapshots: daily'},
+                run.keeps_from_undo(api, log))
 
     def test_what_is_gone_or_in_use_keeps_from_undo(self):
         api: Any = Api()
@@ -232,13 +376,13 @@ class VolumeApiTest(unittest.TestCase):
         with self.assertRaisesRegex(exceptions.HttpException, f'{status}.*no'):
             list(api.manageable(Location(host='h')))
 
-    def test_another_volume_is_not_taken_for_ours(self):
-        # A cloud whose filter on metadata is switched off lists them all.
+    def test_volumes_of_others_are_never_taken_for_ours(self):
+        # What a Cinder answers that has the filter switched off.
         connection: Any = Connection(answer(200, json.dumps({'volumes': [
-            {'id': 'other', 'metadata': {}},
-            {'id': 'ours', 'metadata': {'key': 'value', 'more': 'x'}}]})))
-        found, = VolumeApi(connection).volumes_with({'key': 'value'})
-        self.assertEqual('ours', found['id'])
+            {'id': 'theirs', 'metadata': {}},
+            {'id': 'ours', 'metadata': {'mark': 'x', 'more': 'y'}}]})))
+        self.assertEqual(['ours'], [volume['id'] for volume in VolumeApi(
+            connection).volumes_with({'mark': 'x'})])
 
     def test_a_volume_that_is_not_there_is_none(self):
         connection: Any = Connection(answer(404))

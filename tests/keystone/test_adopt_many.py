@@ -1,0 +1,260 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""openstack volume adopt where there are projects, members and tokens."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+
+import pytest
+import requests
+import yaml
+
+from tests.lab import keystone
+from tests.lab.deployment import Backend
+from tests.lab.deployment import CinderDeployment
+from tests.lab.openstack_client import OpenStackClient
+from tests.lab.scratch import ScratchVolumeGroup
+
+LVS = 6
+HOST = 'lab@lvm#lvm'
+PASSWORD = 'a secret'  # noqa: S105 on 127.0.0.1, for as long as a test runs
+
+
+@dataclasses.dataclass
+class Lab:
+    """A Keystone and a Cinder; the administrator has a role in web.
+
+    :ivar url: Cinder's, without a project
+    """
+
+    identity: keystone.Keystone
+    cinder: CinderDeployment
+    group: ScratchVolumeGroup
+    url: str
+    web: str
+    closed: str
+
+    def client(self, **other: str) -> OpenStackClient:
+        """The administrator's, but for what is said otherwise."""
+        return OpenStackClient(self.cinder,
+                               {**self.identity.credentials, **other})
+
+    def with_token(self, token: str) -> OpenStackClient:
+        """Whoever has the token."""
+        return OpenStackClient(self.cinder, {
+            'OS_AUTH_TYPE': 'admin_token', 'OS_TOKEN': token,
+            'OS_ENDPOINT': f'{self.url}/{self.admin_project}'})
+
+    @property
+    def admin_project(self) -> str:
+        return str(self.identity.admin.get_project_id())
+
+    def volumes(self) -> list[dict[str, str]]:
+        """Of all projects."""
+        found: list[dict[str, str]] = self.identity.admin.get(
+            f'{self.url}/{self.admin_project}/volumes/detail',
+            params={'all_tenants': 1}).json()['volumes']
+        return found
+
+    def cinder_put(self, path: str, body: dict[str, object]) -> None:
+        self.identity.admin.put(
+            f'{self.url}/{self.admin_project}/{path}', json=body)
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('keystone')
+    with (ScratchVolumeGroup('many') as group,
+          keystone.running(folder, f'sqlite:///{folder}/keystone.sqlite'
+                           ) as identity):
+        group.populate(LVS)
+        with CinderDeployment(
+                Backend(group, {'lvm_manage_without_device_mapper': 'true'}),
+                default_options={'auth_strategy': 'keystone'},
+                # A token that is revoked is so at once.
+                sections={'keystone_authtoken': {
+                    **identity.conf(), 'token_cache_time': '-1'}}) as cinder:
+            url = cinder.url.rpartition('/')[0]
+            identity.offer('block-storage', 'cinder', url)
+            web = identity.make('project', name='web')
+            closed = identity.make('project', name='closed')
+            member = identity.make('user', name='member', password=PASSWORD)
+            identity.grant('member', member, web)
+            identity.grant('admin', str(identity.admin.get_user_id()), web)
+            yield Lab(identity, cinder, group, url, web, closed)
+
+
+@pytest.fixture
+def plan(lab, tmp_path):
+    """A function that plans for a project; afterwards all is as before."""
+    before = lab.group.names()
+    path = tmp_path / 'plan.yaml'
+
+    def make(*options):
+        made = lab.client().run('volume', 'adopt', 'plan', '--host', HOST,
+                                *options, '-o', path)
+        assert made.returncode == 0, made.stdout
+        assert f'{LVS} to be adopted' in made.stdout
+        return path, made.stdout
+
+    yield make
+    journal = pathlib.Path(f'{path}.journal')
+    if journal.exists():
+        undone = lab.client().run('volume', 'adopt', 'undo', journal)
+        assert undone.returncode == 0, undone.stdout
+    assert lab.group.names() == before
+    assert lab.volumes() == []
+
+
+def apply(client, path):
+    return client.run('volume', 'adopt', 'apply', path)
+
+
+def refused(lab, client, path):
+    """What is told of a plan that must not change anything."""
+    changes = lab.group.changes()
+    told = apply(client, path)
+    assert told.returncode == 2, told.stdout
+    assert 'nothing is begun' in told.stdout
+    assert lab.group.changes() == changes
+    assert lab.volumes() == []
+    assert not pathlib.Path(f'{path}.journal').exists()
+    return told.stdout
+
+
+def test_volumes_are_handed_over_to_their_project_and_given_back(lab, plan):
+    path, _ = plan('--project', 'web')
+    content = yaml.safe_load(path.read_text())
+    content['volumes'][0]['project'] = None
+    content['volumes'][1]['project'] = lab.web
+    path.write_text(yaml.safe_dump(content))
+    before = lab.group.names()
+    applied = apply(lab.client(), path)
+    assert applied.returncode == 0, applied.stdout
+    owners = {volume['name']: volume['os-vol-tenant-attr:tenant_id']
+              for volume in lab.volumes()}
+    assert owners == {'lv-00000': lab.admin_project,
+                      **{f'lv-{number:05}': lab.web
+                         for number in range(1, LVS)}}
+    again = apply(lab.client(), path)
+    assert again.returncode == 0
+    assert f'adopted: 0; before: {LVS}' in again.stdout
+    undone = lab.client().run('volume', 'adopt', 'undo', f'{path}.journal')
+    assert undone.returncode == 0, undone.stdout
+    assert lab.group.names() == before
+
+
+def test_a_project_without_a_role_is_told_before_anything_is_done(lab, plan):
+    path, warned = plan('--project', 'closed')
+    for told in (warned, refused(lab, lab.client(), path)):
+        assert 'project closed: volumes cannot be handed over to it' in told
+
+
+def test_a_project_that_is_not_there_is_told(lab, plan):
+    path, _ = plan('--project', 'nowhere')
+    assert 'project nowhere: there is none that you may see' in refused(
+        lab, lab.client(), path)
+
+
+def test_the_quota_of_the_receiving_project_counts(lab, plan):
+    path, _ = plan('--project', 'web')
+    quota = f'os-quota-sets/{lab.web}'
+    lab.cinder_put(quota, {'quota_set': {'volumes': LVS - 1}})
+    told = refused(lab, lab.client(), path)
+    lab.cinder_put(quota, {'quota_set': {'volumes': -1}})
+    assert (f'project web: {LVS} volumes are to be adopted, but its quota '
+            f'leaves {LVS - 1}') in told
+
+
+def test_ones_own_quota_is_for_what_passes_through(lab, plan):
+    path, _ = plan('--project', 'web')
+    quota = f'os-quota-sets/{lab.admin_project}'
+    lab.cinder_put(quota, {'quota_set': {'volumes': 2}})
+    try:
+        assert '4 volumes are to be adopted' in refused(
+            lab, lab.client(), path)
+        applied = lab.client().run('volume', 'adopt', 'apply', path,
+                                   '--parallel', 2)
+    finally:
+        lab.cinder_put(quota, {'quota_set': {'volumes': -1}})
+    assert applied.returncode == 0, applied.stdout
+
+
+def test_a_type_that_is_not_open_to_the_project_is_told(lab, plan):
+    types = f'{lab.url}/{lab.admin_project}/types'
+    made = lab.identity.admin.post(types, json={'volume_type': {
+        'name': 'private', 'os-volume-type-access:is_public': False}}).json()
+    try:
+        path, _ = plan('--project', 'web', '--type', 'private')
+        assert (f'volume type private: is not open to project {lab.web}'
+                in refused(lab, lab.client(), path))
+    finally:
+        lab.identity.admin.delete(f"{types}/{made['volume_type']['id']}")
+
+
+def test_a_member_is_told_so_and_changes_nothing(lab, plan):
+    path, _ = plan()
+    member = lab.client(OS_USERNAME='member', OS_PASSWORD=PASSWORD,
+                        OS_PROJECT_NAME='web')
+    listed = member.run('volume', 'adopt', 'list', '--host', HOST)
+    assert listed.returncode == 1
+    for told in (listed.stdout, refused(lab, member, path)):
+        assert '403' in told
+        assert 'Traceback' not in told
+
+
+def test_a_token_that_has_expired_is_told_and_changes_nothing(lab, plan):
+    path, _ = plan()
+    told = refused(lab, lab.with_token(expired(lab, new_token(lab))), path)
+    assert '401' in told
+
+
+def test_a_token_that_expires_in_the_middle_stops_the_run(lab, plan):
+    path, _ = plan()
+    token = new_token(lab)
+    process = lab.with_token(token).start('volume', 'adopt', 'apply', path,
+                                          '--parallel', 1)
+    with contextlib.closing(process.stdout):
+        for line in process.stdout:
+            if line.startswith('[2/'):
+                break
+        expired(lab, token)
+        rest = process.stdout.read()
+    assert process.wait() == 1
+    assert '401' in rest
+    adopted = len(lab.volumes())
+    assert 2 <= adopted < LVS
+    applied = apply(lab.with_token(new_token(lab)), path)
+    assert applied.returncode == 0, applied.stdout
+    assert len(lab.volumes()) == LVS
+    journal = pathlib.Path(f'{path}.journal').read_text().splitlines()
+    assert 'plan' in json.loads(journal[0])
+
+
+def new_token(lab):
+    answer = requests.post(f'{lab.identity.url}/auth/tokens', timeout=60,
+                           json={'auth': {
+        'identity': {'methods': ['password'], 'password': {'user': {
+            'name': 'admin', 'domain': {'id': 'default'},
+            'password': keystone.PASSWORD}}},
+        'scope': {'project': {'id': lab.admin_project}}}})
+    return answer.headers['X-Subject-Token']
+
+
+def expired(lab, token):
+    """The token, which is no longer valid."""
+    lab.identity.admin.delete(f'{lab.identity.url}/auth/tokens',
+                              headers={'X-Subject-Token': token})
+    return token
