@@ -204,6 +204,11 @@ def rename(content):
     content['volumes'][0]['reference'] = {'source-name': 'nothing'}
 
 
+def replace_by_nothing(content):
+    content['volumes'][0] |= {'reference': {'source-name': 'nothing'},
+                              'source_id': ''}
+
+
 def take_the_read_only(content):
     content['volumes'][0] |= {'reference': {'source-name': f'lv-{LVS:05}'},
                               'source_id': ''}
@@ -213,7 +218,8 @@ FAULTS = {
     'a field is unknown': (
         lambda content: content['volumes'][0].update(nme='x'),
         "'nme' was unexpected"),
-    'an LV is gone': (rename, 'nothing: is not there any more'),
+    'an LV is gone': (replace_by_nothing, 'nothing: is not there any more'),
+    'an LV has another name': (rename, 'nothing: is called lv-00000 now'),
     'an LV is another': (
         lambda content: content['volumes'][0].update(source_id='other'),
         'lv-00000: is another LV now'),
@@ -291,9 +297,10 @@ def test_a_failure_leaves_nothing_and_is_tried_again(lab, plan):
     cinder, group, client = lab
     change(plan, keep_two)
     before = group.names()
-    with cinder.failing_database('UPDATE OF size ON volumes',
-                                 'OLD.size IS NOT NEW.size'):
-        failed = client.run('volume', 'adopt', 'apply', plan)
+    with cinder.failing_database('UPDATE ON volumes',
+                                 "NEW.status = 'available'"):
+        failed = client.run('volume', 'adopt', 'apply', plan,
+                            '--timeout', 60)
     assert failed.returncode == 1
     assert 'adopted: 0; before: 0; failed: 2' in failed.stdout
     assert 'came to the status error' in failed.stdout
