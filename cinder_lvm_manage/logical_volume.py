@@ -56,6 +56,14 @@ class Activation(typing.NamedTuple):
     automatic: bool
 
 
+class Shape(typing.NamedTuple):
+    """What LVs of one kind in one state have in common."""
+
+    attr: str
+    roles: tuple[str, ...]
+    layouts: tuple[str, ...]
+
+
 class LogicalVolume(typing.NamedTuple):
     """One logical volume at one moment.
 
@@ -121,6 +129,11 @@ class LogicalVolume(typing.NamedTuple):
     def size_gib(self) -> int:
         """The size in whole GiB, rounded up: what Cinder is to record."""
         return -(-self.size // units.Gi)
+
+    @property
+    def shape(self) -> Shape:
+        """Its kind and state, without what it has of its own."""
+        return Shape(self.attr, self.roles, self.layouts)
 
     @property
     def activation(self) -> Activation:

@@ -78,7 +78,7 @@ def judge(lv: LogicalVolume, inventory: Inventory, claim: rules.Claim,
     """
     case = rules.Case(lv, inventory, claim, policy)
     words = {'case': case, 'claim': claim, 'lv': lv, 'vg': inventory.vg_name}
-    possible = rules.left_by(lv.attr, type(claim))  # type: ignore[arg-type]
+    possible = rules.left_by(lv.shape, type(claim))  # type: ignore[arg-type]
     return Verdict(tuple(
         Reason(rule.kind, rule.why.format(**words),
                rule.remedy.format(**words))
