@@ -31,12 +31,13 @@ from cinderclient import exceptions
 from cinderclient.contrib import noauth  # type: ignore[import-untyped]
 from keystoneauth1 import session
 
+from benchmarks import measure
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
 from tests.lab.scratch import ScratchVolumeGroup
 
-LVS = 500
+LVS = 200
 PARALLEL = 8
 HOST = 'lab@lvm#lvm'
 
@@ -68,14 +69,13 @@ def main(lvs: int) -> None:
             count = max(1, lvs // 10)
             managing, unmanaging = _one_after_another(
                 cinder, sorted(before)[:count])
-            print(f'names as before: {group.names() == before}\n')
-            print(f"{'seconds per LV':<28} {'adopt':>6} {'one by one':>11} "
-                  f"{'ratio':>6}")
-            for what, ours, theirs in (
-                    ('manage', applied / lvs, managing / count),
-                    ('unmanage', undone / lvs, unmanaging / count)):
-                print(f'{what:<28} {ours:6.2f} {theirs:11.2f} '
-                      f'{ours / theirs:6.2f}')
+            print(f'names as before: {group.names() == before}', flush=True)
+    measure.publish('adopt_many', f'Adopting {lvs} LVs by the client', [
+        {'what': what, 'seconds per LV': round(ours / lvs, 2),
+         'one after another': round(theirs / count, 2),
+         'ratio': round(ours / lvs / (theirs / count), 2)}
+        for what, ours, theirs in (('manage', applied, managing),
+                                   ('unmanage', undone, unmanaging))])
 
 
 def _run(client: OpenStackClient, *arguments: object) -> float:

@@ -32,7 +32,8 @@ fi
 profiles=test
 install=install_packages
 case " $* " in
-    *" dm "* | *" life "* | *" walkthrough "* | *" tempest_dm "*)
+    *" dm "* | *" life "* | *" walkthrough "* | *" tempest_dm "* | \
+        *" bench_dm "*)
         profiles="test dm"
         ;;
 esac

@@ -18,6 +18,7 @@ reach theirs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -88,7 +89,8 @@ class CinderDeployment:
                  default_options: Mapping[str, str] = {},
                  environment: Mapping[str, str] = {},
                  unprivileged: bool = False,
-                 sections: Mapping[str, Mapping[str, str]] = {}) -> None:
+                 sections: Mapping[str, Mapping[str, str]] = {},
+                 server: str = 'tests.lab.cinder_server') -> None:
         """Describe the Cinder that `with` starts.
 
         :param backends: their groups have one lvm.conf
@@ -97,6 +99,7 @@ class CinderDeployment:
         :param unprivileged: run it as a user who may do no more than
             Cinder's own sudoers line and rootwrap filters let him
         :param sections: more of them for cinder.conf
+        :param server: the module that is Cinder
         """
         self.host = backends[0].host
         self._backends = backends
@@ -106,6 +109,7 @@ class CinderDeployment:
                              **environment}
         self._unprivileged = unprivileged
         self._sections = sections
+        self._server = server
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> CinderDeployment:
@@ -143,9 +147,9 @@ class CinderDeployment:
         if self._unprivileged:
             return ['unshare', '--mount', sys.executable, '-m',
                     'tests.lab.unprivileged', str(self.conf_path),
-                    str(self._backends[0].volume_group.lvm_conf)]
-        return [sys.executable, '-m', 'tests.lab.cinder_server',
-                str(self.conf_path)]
+                    str(self._backends[0].volume_group.lvm_conf),
+                    self._server]
+        return [sys.executable, '-m', self._server, str(self.conf_path)]
 
     def kill(self, with_commands: bool) -> None:
         """End it at once, as kill -9 does.
@@ -212,6 +216,18 @@ class CinderDeployment:
             yield
         finally:
             self._in_database('DROP TRIGGER failing')
+
+    def record_copies(self, volume_id: str, ids: Iterable[str]) -> None:
+        """Write this volume's record into the database again, as these."""
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            columns = ', '.join(
+                name for _, name, *_ in database.execute(
+                    'PRAGMA table_info(volumes)') if name != 'id')
+            database.executemany(
+                f'INSERT INTO volumes (id, {columns}) '  # noqa: S608
+                f'SELECT ?, {columns} FROM volumes WHERE id = ?',
+                [(each, volume_id) for each in ids])
+            database.commit()
 
     def _in_database(self, statement: str) -> None:
         with contextlib.closing(sqlite3.connect(self._database)) as database:

@@ -18,6 +18,7 @@ kernel, and metadata of any kind of LV can be put in with vgcfgrestore.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import json
@@ -231,10 +232,11 @@ class ScratchVolumeGroup:
             raise ValueError(f'nothing in the metadata matches {pattern!r}')
         self.put_back(text)
 
-    def populate(self, count: int) -> None:
-        """Fill an empty group with LVs lv-00000, lv-00001 ... of 12 MiB."""
+    def populate(self, count: int,
+                 name: Callable[[int], str] = 'lv-{:05}'.format) -> None:
+        """Fill an empty group with linear LVs of 12 MiB, named by number."""
         self.restore(logical_volumes(
-            logical_volume(f'lv-{number:05}', linear(3 * number, 3))
+            logical_volume(name(number), linear(3 * number, 3))
             for number in range(count)))
 
     def lose_physical_volume(self) -> None:

@@ -12,11 +12,11 @@
 
 """Starts the lab's Cinder as a user without rights, as packages install it.
 
-`unshare --mount python -m tests.lab.unprivileged CINDER_CONF LVM_CONF`, as
-root. In a mount namespace of its own it makes this machine one where Cinder is
-installed: with a user cinder, the configuration in /etc/cinder, beside it the
-rootwrap filters as Cinder's wheel brings them, and the line in sudoers. Then
-it becomes that user.
+`unshare --mount python -m tests.lab.unprivileged CINDER_CONF LVM_CONF MODULE`,
+as root. In a mount namespace of its own it makes this machine one where Cinder
+is installed: with a user cinder, the configuration in /etc/cinder, beside it
+the rootwrap filters as Cinder's wheel brings them, and the line in sudoers.
+Then it becomes that user, and runs the module with that cinder.conf.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _ID = 64061
 _ROOTWRAP = '/usr/local/bin/cinder-rootwrap'
 
 
-def main(cinder_conf: str, lvm_conf: str) -> None:
-    """Become cinder_server; does not return."""
+def main(cinder_conf: str, lvm_conf: str, module: str) -> None:
+    """Become the module; does not return."""
     _run('mount', '--make-rprivate', '/')
     layers = pathlib.Path('/mnt')
     _run('mount', '-t', 'tmpfs', 'tmpfs', str(layers))
@@ -52,8 +52,7 @@ def main(cinder_conf: str, lvm_conf: str) -> None:
             os.chown(os.path.join(root, name), _ID, _ID)
     os.execvp('setpriv', [  # noqa: S606
         'setpriv', '--reuid', 'cinder', '--regid', 'cinder', '--clear-groups',
-        sys.executable, '-m', 'tests.lab.cinder_server',
-        '/etc/cinder/cinder.conf'])
+        sys.executable, '-m', module, '/etc/cinder/cinder.conf'])
 
 
 def _install(cinder_conf: str, lvm_conf: str) -> None:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 from typing import Any
 
@@ -260,4 +261,21 @@ def thin_volumes_with_snapshots(vg_name: str, count: int) -> str:
         zoo.thin(f'thin-{number:05}', 2 * number + 1)
         zoo.thin(f'snap-{number:05}', 2 * number + 2,
                  origin=f'thin-{number:05}')
+    return logical_volumes(zoo.texts)
+
+
+def half_thin(vg_name: str, count: int, name: Callable[[int], str]) -> str:
+    """The metadata of a thin pool and `count` LVs, named by number.
+
+    Of four, two are linear, one is thin and one a snapshot of that.
+    """
+    zoo = _Zoo(vg_name)
+    zoo.thin_pool(f'{vg_name}-pool')
+    for number in range(count):
+        if number % 4 < 2:
+            zoo.linear(name(number), 3)
+        else:
+            fields: dict[str, Any] = (
+                {'origin': name(number - 1)} if number % 4 == 3 else {})
+            zoo.thin(name(number), number, extents=3, **fields)
     return logical_volumes(zoo.texts)

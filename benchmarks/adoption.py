@@ -1,0 +1,176 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What adopting an LV costs, beside the commands that it cannot do without.
+
+`python -m benchmarks.adoption`, as root, from the top of the checkout. First
+the drivers alone, this one and Cinder's own, on one LV of groups of more and
+more: what Cinder calls to manage it, and to unmanage it. Then 200 LVs over
+HTTP, one after another and eight at once. All are multiples of the bare
+commands lvs, lvchange and lvrename, taken in turns with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent import futures
+import itertools
+import os
+import pathlib
+import tempfile
+import time
+from typing import Any
+from typing import NamedTuple
+from unittest import mock
+
+from benchmarks import measure
+from benchmarks.listing import one_lvs
+from tests.lab.deployment import Backend
+from tests.lab.deployment import CinderDeployment
+from tests.lab.in_process import CinderInProcess
+from tests.lab.in_process import IN_TREE
+from tests.lab.scratch import ScratchVolumeGroup
+
+COUNTS = (10, 1_000, 10_000)
+ROUNDS = 9
+MANY = 200
+PARALLEL = 8
+BATCH = 40
+LV = 'lv-00001'
+
+
+class _Taken(NamedTuple):
+    seconds: float
+    commands: int
+
+
+def main() -> None:
+    """Print two tables."""
+    with (tempfile.TemporaryDirectory() as state,
+          CinderInProcess(pathlib.Path(state),
+                          privileged_daemon=True) as cinder):
+        measure.publish('adoption', 'Adopting one LV, by the drivers alone',
+                        [row for count in COUNTS
+                         for row in _of_one(cinder, count)])
+    measure.publish('adoption_http', f'Adopting {MANY} LVs over HTTP',
+                    list(_of_many()))
+
+
+def _of_one(cinder: CinderInProcess, count: int) -> Iterator[measure.Row]:
+    with (ScratchVolumeGroup() as vg,
+          mock.patch.dict(os.environ, vg.environment)):
+        vg.populate(count)
+        this, in_tree = cinder.driver(vg), cinder.driver(vg, IN_TREE)
+
+        def ours() -> tuple[_Taken, _Taken]:
+            volume = cinder.record_volume()
+            return (_taken(lambda: _manage(this, volume)),
+                    _taken(lambda: this.unmanage(volume)))
+
+        def theirs() -> _Taken:
+            volume = cinder.record_volume()
+            taken = _taken(lambda: _manage(in_tree, volume))
+            # It has no unmanage that would give the name back.
+            vg.lvm('lvrename', vg.name, volume.name, LV)
+            return taken
+
+        works: dict[str, Callable[[], Any]] = {
+            'floor': lambda: _bare(vg, LV), 'ours': ours, 'theirs': theirs}
+        # The first starts the daemon.
+        measure.turns(1, **works)
+        found = measure.turns(ROUNDS, **works)
+    managed, unmanaged = zip(*found['ours'], strict=True)
+    for driver, what, takens in (('this', 'manage', managed),
+                                 ('this', 'unmanage', unmanaged),
+                                 ('in-tree', 'manage', found['theirs'])):
+        yield {'LVs': count, 'driver': driver, 'what': what,
+               'commands': takens[0].commands,
+               **measure.ratio([each.seconds for each in takens],
+                               found['floor'])}
+
+
+def _manage(driver: Any, volume: Any) -> None:
+    """As cinder/volume/flows/manager/manage_existing.py does."""
+    reference = {'source-name': LV}
+    driver.manage_existing_get_size(volume, reference)
+    driver.manage_existing(volume, reference)
+
+
+def _taken(work: Callable[[], None]) -> _Taken:
+    with measure.counted_commands() as commands:
+        return _Taken(measure.seconds(work), commands())
+
+
+def _bare(vg: ScratchVolumeGroup, lv: str) -> float:
+    """Seconds of what no adoption can do without; undone afterwards."""
+    taken = one_lvs(vg) + measure.seconds(
+        lambda: vg.lvm('lvchange', '--addtag', 'a', f'{vg.name}/{lv}')
+    ) + measure.seconds(lambda: vg.lvm('lvrename', vg.name, lv, f'{lv}-a'))
+    vg.lvm('lvrename', vg.name, f'{lv}-a', lv)
+    vg.lvm('lvchange', '--deltag', 'a', f'{vg.name}/{lv}')
+    return taken
+
+
+def _of_many() -> Iterator[measure.Row]:
+    with (ScratchVolumeGroup('ours') as ours,
+          ScratchVolumeGroup('theirs', beside=ours) as theirs):
+        # One more for the bare commands, one to start the daemons with.
+        bare, first = (f'lv-{2 * MANY + each:05}' for each in range(2))
+        ours.populate(2 * MANY + 2)
+        theirs.populate(2 * MANY + 2)
+        backends = [
+            Backend(ours, {'lvm_manage_without_device_mapper': 'true'}),
+            Backend(theirs, name='theirs', volume_driver=IN_TREE)]
+        with CinderDeployment(*backends) as cinder:
+            works: dict[tuple[str, int], Callable[[], float]] = {
+                (driver, parallel): _adopting(
+                    cinder, backend.host, parallel,
+                    itertools.count(MANY * (parallel > 1)))
+                for driver, backend in zip(('this', 'in-tree'), backends,
+                                           strict=True)
+                for parallel in (1, PARALLEL)}
+            for backend in backends:
+                _adopt(cinder, backend.host, first)
+            found = measure.turns(
+                MANY // BATCH, floor=lambda: _bare(ours, bare),
+                **{' '.join(map(str, key)): work
+                   for key, work in works.items()})
+    for driver, parallel in works:
+        yield {'driver': driver, 'at once': parallel,
+               **measure.ratio(found[f'{driver} {parallel}'],
+                               found['floor'])}
+
+
+def _adopting(cinder: CinderDeployment, host: str, parallel: int,
+              numbers: Iterator[int]) -> Callable[[], float]:
+    """Adopts a batch of LVs, other ones each time: seconds for each."""
+    def adopt() -> float:
+        names = [f'lv-{number:05}'
+                 for number in itertools.islice(numbers, BATCH)]
+        with futures.ThreadPoolExecutor(parallel) as pool:
+            return measure.seconds(lambda: list(pool.map(
+                lambda name: _adopt(cinder, host, name), names))) / BATCH
+    return adopt
+
+
+def _adopt(cinder: CinderDeployment, host: str, name: str) -> None:
+    volume = cinder.api.manage({'source-name': name}, host=host).body['volume']
+    while (status := cinder.api.show(volume['id']).body['volume']['status']
+           ) != 'available':
+        if status.startswith('error'):
+            raise SystemExit(f'{name} came to the status {status}')
+        time.sleep(0.2)
+
+
+if __name__ == '__main__':
+    main()
