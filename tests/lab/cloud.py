@@ -30,7 +30,6 @@ import pathlib
 import subprocess
 import sys
 import sysconfig
-import time
 from typing import Any
 
 from tests.lab import infrastructure
@@ -38,11 +37,11 @@ from tests.lab import keystone
 from tests.lab import processes
 from tests.lab.deployment import Backend
 from tests.lab.deployment import cinder_conf
+from tests.lab.deployment import wait_for_pools
 from tests.lab.scratch import ScratchVolumeGroup
 
 # Of the hosts; each has a backend and a volume group of its own, so called.
 NAMES = ('one', 'two')
-_SECONDS_TO_START = 600
 _SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 
@@ -110,7 +109,9 @@ def running(folder: pathlib.Path, volume_driver: str,
         start(cleanup, folder, conf, backends, one.environment)
         url = f'http://127.0.0.1:{port}/v3'
         identity.offer('block-storage', 'cinder', url)
-        yield Cloud(identity, url, _wait_for_pools(identity, url), (one, two))
+        pools = wait_for_pools(lambda: identity.admin.get(
+            f'{url}/scheduler-stats/get_pools').json(), len(NAMES))
+        yield Cloud(identity, url, pools, (one, two))
 
 
 def _one_process(cleanup: contextlib.ExitStack, folder: pathlib.Path,
@@ -166,15 +167,3 @@ def _write(path: pathlib.Path, sections: Mapping[str, Mapping[str, Any]],
 
 def _path() -> str:
     return f"{_SCRIPTS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-
-
-def _wait_for_pools(identity: keystone.Keystone, url: str) -> list[str]:
-    """The scheduler knows a pool when its cinder-volume has reported it."""
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while time.monotonic() < deadline:
-        pools = identity.admin.get(
-            f'{url}/scheduler-stats/get_pools').json()['pools']
-        if len(pools) == len(NAMES):
-            return sorted(pool['name'] for pool in pools)
-        time.sleep(1)
-    raise RuntimeError(f'cinder-volume has reported the pools {pools} only')

@@ -18,6 +18,7 @@ reach theirs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -142,6 +143,8 @@ class CinderDeployment:
                                _SECONDS_TO_STOP)
         self.url = self._wait_until_listening(written)
         self.api = VolumeApi(self.url, self.host)
+        wait_for_pools(lambda: self.api.request(
+            'GET', 'scheduler-stats/get_pools').body, len(self._backends))
 
     def _command(self) -> list[str]:
         if self._unprivileged:
@@ -310,6 +313,23 @@ def cinder_conf(path: pathlib.Path, backends: Sequence[Backend],
             **backend.options,
         } for backend in backends},
     }
+
+
+def wait_for_pools(ask: Callable[[], Any], count: int) -> list[str]:
+    """The names of the scheduler's pools, once it knows so many.
+
+    Until cinder-volume has told it what a pool has, nothing can go there.
+
+    :param ask: what Cinder answers GET scheduler-stats/get_pools
+    :raises RuntimeError: it comes to know fewer only
+    """
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline:
+        pools = ask()['pools']
+        if len(pools) == count:
+            return sorted(pool['name'] for pool in pools)
+        time.sleep(0.5)
+    raise RuntimeError(f'cinder-volume has reported the pools {pools} only')
 
 
 class Reply(NamedTuple):
