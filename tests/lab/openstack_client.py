@@ -42,7 +42,10 @@ class OpenStackClient:
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Begin a command; stdout and stderr come together."""
         return subprocess.Popen(
-            [str(_OPENSTACK), *map(str, arguments)], text=True,
+            # A shell that has begun the tests in its background made them,
+            # and what they start, deaf to Ctrl-C.
+            ['env', '--default-signal=INT', str(_OPENSTACK),
+             *map(str, arguments)], text=True,
             env=self._environment, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
 
