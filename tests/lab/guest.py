@@ -35,6 +35,9 @@ import sys
 import tempfile
 
 _KERNEL = 'linux.uml'
+_COMPILER = 'gcc'
+_PACKAGES = {_KERNEL: 'user-mode-linux', _COMPILER: 'gcc libc6-dev'}
+_XSTATE = pathlib.Path(__file__).with_name('xstate.c')
 _SECONDS = 3 * 3600
 # Sparse. For all temporary files: a disk of its own is ten times as fast as
 # this machine's files are to the guest.
@@ -79,9 +82,12 @@ def main(module: str, *arguments: str) -> int:
     if _has_device_mapper():
         print('device-mapper: that of this host', flush=True)
         return subprocess.run(command, check=False).returncode
-    if not shutil.which(_KERNEL):
-        print('This host has no device-mapper, and no guest kernel that has '
-              'one: apt-get install user-mode-linux', file=sys.stderr)
+    missing = [packages for command, packages in _PACKAGES.items()
+               if not shutil.which(command)]
+    if missing:
+        print('This host has no device-mapper, and not what a guest that has '
+              f"one takes: apt-get install {' '.join(missing)}",
+              file=sys.stderr)
         return 1
     print('device-mapper: that of a User-Mode Linux guest', flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -108,11 +114,15 @@ def _in_guest(command: list[str], folder: pathlib.Path) -> int:
     disk = folder / 'disk'
     with disk.open('wb') as file:
         file.truncate(_DISK_BYTES)
+    preloaded = folder / 'xstate.so'
+    subprocess.run([_COMPILER, '-Wall', '-Werror', '-shared', '-fPIC', '-o',
+                    preloaded, _XSTATE], check=True)
     guest = subprocess.Popen(
         [_KERNEL, 'mem=4G', f'uml_dir={folder}', 'root=/dev/root',
          'rootfstype=hostfs', 'rootflags=/', 'rw', f'init={init}', 'quiet',
          'con=null', 'con0=fd:0,fd:1', f'ubda={disk}'],
-        stdin=subprocess.DEVNULL, start_new_session=True)
+        stdin=subprocess.DEVNULL, start_new_session=True,
+        env=os.environ | {'LD_PRELOAD': str(preloaded)})
     try:
         guest.wait(_SECONDS)
     finally:
