@@ -150,6 +150,39 @@ def test_after_a_crash_before_the_rename_the_lv_is_free(
     assert group.names().keys() == {again.name}
 
 
+def test_who_is_overtaken_by_another_cinder_gives_its_journal_back(
+        group, driver, volume, monkeypatch):
+    group.create('data1', '4m')
+    journal = {'cinder_lvm_manage:id=4e6d3e62-6c55-4f41-98cd-0e1a1a4c1b5e',
+               'cinder_lvm_manage:name=data1'}
+    for tag in journal:
+        group.lvm('lvchange', '--addtag', tag, f'{group.name}/data1')
+    execute = processutils.execute
+
+    def overtaken(*command, **options):
+        if 'lvrename' in command:
+            group.lvm('lvrename', group.name, 'data1', 'overtaken')
+        return execute(*command, **options)
+
+    monkeypatch.setattr(processutils, 'execute', overtaken)
+    with pytest.raises(exception.VolumeBackendAPIException):
+        driver.manage_existing(volume(), {'source-name': 'data1'})
+    assert group.tags('overtaken') == journal
+
+
+def test_what_two_cinders_have_left_of_a_journal_is_cleared_away(
+        group, driver, volume):
+    group.create('data1', '4m')
+    group.lvm('lvchange', '--addtag', 'cinder_lvm_manage:id=of-another',
+              f'{group.name}/data1')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    assert group.tags(managed.name) == {f'cinder_lvm_manage:id={managed.id}',
+                                        'cinder_lvm_manage:name=data1'}
+    driver.unmanage(managed)
+    assert group.tags('data1') == set()
+
+
 def test_after_a_crash_behind_the_rename_the_lv_is_the_crashed_volumes(
         group, driver, volume, interrupt, monkeypatch):
     group.create('data1', '4m')
