@@ -90,6 +90,8 @@ def main(module: str, *arguments: str) -> int:
               file=sys.stderr)
         return 1
     print('device-mapper: that of a User-Mode Linux guest', flush=True)
+    # So that the guest is stopped then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as folder:
         return _in_guest(command, pathlib.Path(folder))
 
