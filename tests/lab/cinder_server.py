@@ -12,9 +12,9 @@
 
 """A whole Cinder in one process: python -m tests.lab.cinder_server CONF.
 
-Starts Cinder's volume services, scheduler and API as its own commands do,
-with messages in memory; prints where it listens, and ends on SIGTERM or with
-whoever started it. It must not stand in for any part of Cinder.
+Starts Cinder's volume, scheduler, backup and API services as its own commands
+do, with messages in memory; prints where it listens, and ends on SIGTERM or
+with whoever started it. It must not stand in for any part of Cinder.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class Service(service.Service):
 
     def start(self) -> None:
         super().start()
-        if not self.manager.is_working():
+        # The backup service's driver starts when it is asked for.
+        if (self.binary != constants.BACKUP_BINARY
+                and not self.manager.is_working()):
             sys.exit(f'{self.binary} {self.host} does not work')
 
     def report_state(self) -> None:
@@ -102,6 +104,8 @@ def main(conf_path: str) -> None:
     # waits for answers.
     services = [*map(_volume_service, CONF.enabled_backends),
                 Service.create(binary=constants.SCHEDULER_BINARY),
+                Service.create(binary=constants.BACKUP_BINARY,
+                               service_name='backup', coordination=True),
                 service.WSGIService('osapi_volume')]
     for each in services:
         each.start()

@@ -14,7 +14,8 @@
 
 cinder-api, cinder-scheduler and a cinder-volume on each of two hosts, with
 MariaDB and RabbitMQ between them. Where starting processes is dear the cloud
-is smaller: Cinder in one process, and SQLite.
+is smaller: Cinder in one process, and SQLite. That one has a device-mapper,
+and what can be done there alone: iSCSI, Glance with an image, and backups.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ import sys
 import sysconfig
 from typing import Any
 
+from oslo_utils import units
+
+from tests.lab import glance
 from tests.lab import infrastructure
 from tests.lab import keystone
 from tests.lab import processes
 from tests.lab.deployment import Backend
 from tests.lab.deployment import cinder_conf
+from tests.lab.deployment import ISCSI
 from tests.lab.deployment import wait_for_pools
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -53,12 +58,14 @@ class Cloud:
     :ivar cinder_url: of the volume API, version 3
     :ivar pools: of both backends, host@backend#pool
     :ivar groups: their volume groups
+    :ivar image: id of a public image; None where there is no Glance
     """
 
     identity: keystone.Keystone
     cinder_url: str
     pools: list[str]
     groups: tuple[ScratchVolumeGroup, ...]
+    image: str | None
 
 
 @contextlib.contextmanager
@@ -75,14 +82,14 @@ def running(folder: pathlib.Path, volume_driver: str,
         one = cleanup.enter_context(scratch(NAMES[0]))
         two = cleanup.enter_context(scratch(NAMES[1], beside=one))
         backends = [
-            Backend(group, {} if small
+            Backend(group, ISCSI if small
                     or not volume_driver.startswith('cinder_lvm_manage')
                     else {'lvm_manage_without_device_mapper': 'true'},
                     group.name, volume_driver)
             for group in (one, two)]
         if small:
             databases = {name: f'sqlite:///{folder}/{name}.sqlite'
-                         for name in ('keystone', 'cinder')}
+                         for name in ('keystone', 'cinder', 'glance')}
             transport_url = 'fake://'
         else:
             databases = cleanup.enter_context(
@@ -92,12 +99,21 @@ def running(folder: pathlib.Path, volume_driver: str,
         identity = cleanup.enter_context(
             keystone.running(folder, databases['keystone']))
         port = processes.free_port()
+        image = None
+        images: dict[str, str] = {}
+        if small:
+            images_url = cleanup.enter_context(glance.running(
+                folder, databases['glance'], identity.conf()))
+            identity.offer('image', 'glance', images_url)
+            image = _image(identity, images_url)
+            images = {'glance_api_servers': images_url}
         conf: dict[str, dict[str, Any]] = {
             'DEFAULT': {
                 'transport_url': transport_url,
                 'auth_strategy': 'keystone',
                 'osapi_volume_listen_port': port,
                 'osapi_volume_workers': '1',
+                **images,
             },
             'database': {
                 'connection': databases['cinder'],
@@ -111,7 +127,18 @@ def running(folder: pathlib.Path, volume_driver: str,
         identity.offer('block-storage', 'cinder', url)
         pools = wait_for_pools(lambda: identity.admin.get(
             f'{url}/scheduler-stats/get_pools').json(), len(NAMES))
-        yield Cloud(identity, url, pools, (one, two))
+        yield Cloud(identity, url, pools, (one, two), image)
+
+
+def _image(identity: keystone.Keystone, images_url: str) -> str:
+    """The id of a new image that all may use."""
+    url = f'{images_url}/v2/images'
+    image = identity.admin.post(url, json={
+        'name': 'raw', 'visibility': 'public', 'disk_format': 'raw',
+        'container_format': 'bare'}).json()['id']
+    identity.admin.put(f'{url}/{image}/file', data=os.urandom(units.Mi),
+                       headers={'Content-Type': 'application/octet-stream'})
+    return str(image)
 
 
 def _one_process(cleanup: contextlib.ExitStack, folder: pathlib.Path,

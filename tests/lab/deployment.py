@@ -40,10 +40,15 @@ import types
 from typing import Any
 from typing import NamedTuple
 
+from oslo_utils import units
 import requests
 
 from tests.lab import processes
 from tests.lab.scratch import ScratchVolumeGroup
+
+# Options of a backend whose volumes can be attached, where tgtd runs.
+ISCSI = {'target_helper': 'tgtadm', 'target_protocol': 'iscsi',
+         'target_ip_address': '127.0.0.1'}
 
 _SECONDS_TO_START = 600
 _SECONDS_TO_STOP = 30
@@ -295,6 +300,9 @@ def cinder_conf(path: pathlib.Path, backends: Sequence[Backend],
             'enabled_backends': ','.join(
                 backend.name for backend in backends),
             'scheduler_driver_init_wait_time': '1',
+            'backup_driver': 'cinder.backup.drivers.posix.PosixBackupDriver',
+            # Cinder has as much of a backup in memory; a multiple of 32 KiB.
+            'backup_file_size': 64 * units.Mi,
         },
         'oslo_concurrency': {'lock_path': folder / 'lock'},
         'coordination': {'backend_url': f'file://{folder}/coordination'},

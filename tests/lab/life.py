@@ -42,9 +42,12 @@ import os_brick.privileged
 from oslo_concurrency import lockutils
 from oslo_config import cfg
 from oslo_utils import units
+import requests
 
+from tests.lab import glance
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
+from tests.lab.deployment import ISCSI
 from tests.lab.deployment import Reply
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -55,8 +58,6 @@ SIZES = {'4 MiB': 4 * units.Mi, '1 GiB': units.Gi,
          '1 GiB + 4 MiB': units.Gi + 4 * units.Mi,
          '1.5 GiB': 3 * units.Gi // 2}
 
-_ISCSI = {'target_helper': 'tgtadm', 'target_protocol': 'iscsi',
-          'target_ip_address': '127.0.0.1'}
 _CONNECTOR = {'ip': '127.0.0.1', 'host': 'guest', 'multipath': False,
               'initiator': 'iqn.2026-01.guest:initiator'}
 _SECONDS = 900
@@ -68,19 +69,29 @@ class Laboratory:
 
     The groups are named as the backends; volume_clear is zero in the first
     and none in the last, which is thick and holds old data where it is free.
+
+    :ivar images_url: Glance's, which needs no token
     """
 
     cinder: CinderDeployment
+    images_url: str
     groups: dict[str, ScratchVolumeGroup]
 
 
 @contextlib.contextmanager
-def laboratory(volume_driver: str = OURS) -> Iterator[Laboratory]:
-    """Start it all, and stop it."""
+def laboratory(volume_driver: str = OURS,
+               unprivileged: bool = False) -> Iterator[Laboratory]:
+    """Start it all, and stop it.
+
+    :param unprivileged: Cinder may do no more than its packages let it
+    """
     scratch = functools.partial(ScratchVolumeGroup, device_mapper=True)
     with (scratch('thick', size=16 * units.Gi) as thick,
           scratch('thin', size=16 * units.Gi, beside=thick) as thin,
-          scratch('other', size=6 * units.Gi, beside=thick) as other):
+          scratch('other', size=6 * units.Gi, beside=thick) as other,
+          tempfile.TemporaryDirectory() as folder,
+          glance.running(pathlib.Path(folder),
+                         f'sqlite:///{folder}/glance.sqlite') as images_url):
         thin.lvm('lvcreate', '--yes', '--type', 'thin-pool', '--name',
                  'thin-pool', '--size', '15g', thin.name)
         other.lvm('lvcreate', '--yes', '--name', 'old', '--size', '5g',
@@ -89,11 +100,13 @@ def laboratory(volume_driver: str = OURS) -> Iterator[Laboratory]:
         other.lvm('lvremove', '--yes', 'other/old')
         backend = functools.partial(Backend, volume_driver=volume_driver)
         with CinderDeployment(
-                backend(thick, _ISCSI | {'volume_clear': 'zero'}, 'thick'),
-                backend(thin, _ISCSI | {'lvm_type': 'thin'}, 'thin'),
-                backend(other, _ISCSI, 'other')) as cinder:
-            yield Laboratory(cinder, {'thick': thick, 'thin': thin,
-                                      'other': other})
+                backend(thick, ISCSI | {'volume_clear': 'zero'}, 'thick'),
+                backend(thin, ISCSI | {'lvm_type': 'thin'}, 'thin'),
+                backend(other, ISCSI, 'other'),
+                default_options={'glance_api_servers': images_url},
+                unprivileged=unprivileged) as cinder:
+            yield Laboratory(cinder, images_url, {
+                'thick': thick, 'thin': thin, 'other': other})
 
 
 def fill(device: pathlib.Path, seed: int) -> None:
@@ -129,9 +142,16 @@ class Life:
 
     :ivar volume: id of the volume that has the LV now
     :ivar snapshot: id of its snapshot, if it has one
+    :ivar image: id of the image that was made of it
+    :ivar backup: id of its backup
     """
 
     _numbers = itertools.count()
+
+    volume: str
+    snapshot: str
+    image: str
+    backup: str
 
     def __init__(self, lab: Laboratory, backend: str, size: int) -> None:
         self.lab = lab
@@ -192,10 +212,13 @@ class Life:
     def device(self, lv_name: str, group: str | None = None) -> pathlib.Path:
         return pathlib.Path('/dev', group or self.backend, lv_name)
 
-    def check(self, volume: str | None = None, group: str | None = None,
+    def check(self, volume: str | None = None,
               expected: str | None = None) -> None:
         """:raises RuntimeError: the volume's data is not the expected one"""
-        path = self.device(f'volume-{volume or self.volume}', group)
+        volume = volume or self.volume
+        shown = self.api.show(volume).body['volume']
+        _, _, group = shown['os-vol-host-attr:host'].partition('#')
+        path = self.device(f'volume-{volume}', group)
         if digest(path, self.size) != (expected or self.digest):
             raise RuntimeError(f'{path} has other data')
 
@@ -301,6 +324,61 @@ def unmanage(life: Life) -> None:
         raise RuntimeError(f'{life.name} is not as it was')
 
 
+def upload_to_image(life: Life) -> None:
+    life.image = life.action(
+        'os-volume_upload_image', image_name=life.name, disk_format='raw',
+        container_format='bare')['os-volume_upload_image']['image_id']
+    life.api.wait(life.volume, 'available')
+    found = hashlib.sha256()
+    with requests.get(f'{life.lab.images_url}/v2/images/{life.image}/file',
+                      stream=True, timeout=_SECONDS) as reply:
+        size = int(reply.headers.get('Content-Length', '0'))
+        for data in reply.iter_content(4 * units.Mi):
+            found.update(data)
+    if (size, found.hexdigest()) != (life.size, life.digest):
+        raise RuntimeError(f'the image has {size} bytes, or other data')
+
+
+def volume_from_image(life: Life) -> None:
+    made = life.created(life.api.create(life.gib, imageRef=life.image))
+    life.check(made)
+    life.delete(made)
+    requests.delete(f'{life.lab.images_url}/v2/images/{life.image}',
+                    timeout=_SECONDS)
+
+
+def back_up(life: Life) -> None:
+    life.backup = life.created(life.api.request(
+        'POST', 'backups', {'backup': {'volume_id': life.volume}}), 'backup')
+    life.api.wait(life.volume, 'available')
+    life.check()
+
+
+def restore(life: Life) -> None:
+    """Over other data."""
+    fill(life.device(f'volume-{life.volume}'), life.seed + 1)
+    _restore(life, volume_id=life.volume)
+    life.check()
+
+
+def volume_from_backup(life: Life) -> None:
+    made = _restore(life)
+    life.check(made)
+    life.delete(made)
+    life.api.request('DELETE', f'backups/{life.backup}')
+    life.api.wait_until_gone(life.backup, 'backup')
+
+
+def _restore(life: Life, **where: str) -> str:
+    """The id of the volume that has what was backed up."""
+    reply = life.api.request('POST', f'backups/{life.backup}/restore',
+                             {'restore': where})
+    restored = str(reply.body['restore']['volume_id'])
+    life.api.wait(life.backup, 'available', kind='backup')
+    life.api.wait(restored, 'available')
+    return restored
+
+
 def extend(life: Life) -> None:
     life.action('os-extend', new_size=life.gib + 1)
     life.api.wait(life.volume, 'available')
@@ -318,7 +396,7 @@ def _migrate(life: Life, backend: str) -> None:
             raise RuntimeError('migration_status is error')
         if shown['os-vol-host-attr:host'].startswith(f'lab@{backend}#'):
             life.api.wait(life.volume, 'available')
-            life.check(group=backend)
+            life.check()
             return
         time.sleep(2)
     raise RuntimeError(f'it is not migrated: {shown}')
@@ -356,6 +434,10 @@ OPERATIONS: tuple[tuple[Callable[[Life], None], ...], ...] = (
     (extend,),
     (migrate, migrate_back),
     (delete,))
+# All of the data goes through an API, or is packed; some minutes for a GiB.
+SLOW_OPERATIONS = ((upload_to_image, volume_from_image),
+                   (back_up, restore, volume_from_backup))
+_SLOW_FOR = {SIZES['4 MiB'], SIZES['1 GiB + 4 MiB']}
 
 
 def live(lab: Laboratory, backend: str, size: int) -> dict[str, str]:
@@ -364,7 +446,7 @@ def live(lab: Laboratory, backend: str, size: int) -> dict[str, str]:
     Printed as it comes, for it takes long.
     """
     outcome: dict[str, str] = {}
-    for row in OPERATIONS:
+    for row in OPERATIONS + (SLOW_OPERATIONS if size in _SLOW_FOR else ()):
         life = Life(lab, backend, size)
         wrong = _outcome(life, Life.begin)
         outcome.setdefault('adopt', wrong)
@@ -408,7 +490,8 @@ def main(*names: str) -> None:
     for backend in ('thick', 'thin'):
         for operation in outcomes[OURS, backend, (names or [*SIZES])[0]]:
             cells = [[{'': 'ok', 'not tried': '-'}.get(
-                outcomes[driver, backend, name][operation], 'FAIL')
+                outcomes[driver, backend, name].get(operation, 'not tried'),
+                'FAIL')
                 for name in names or SIZES] for driver in (OURS, IN_TREE)]
             print(f'{backend:6}{operation:22}'
                   + '   '.join(''.join(f'{cell:5}' for cell in row)
