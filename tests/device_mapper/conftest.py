@@ -19,11 +19,15 @@ import pytest
 from tests.lab import life
 
 
-@pytest.fixture(scope='session')
-def laboratory() -> Iterator[life.Laboratory]:
-    """A real Cinder on LVs that are active in a real kernel."""
+@pytest.fixture(scope='session', autouse=True)
+def daemons() -> None:
     for daemon in ('tgtd', 'iscsid'):
         if subprocess.run(('pidof', daemon), check=False).returncode:
             pytest.fail(f'{daemon} is to be running here')
+
+
+@pytest.fixture(scope='module')
+def laboratory() -> Iterator[life.Laboratory]:
+    """A real Cinder on LVs that are active in a real kernel."""
     with life.laboratory() as lab:
         yield lab

@@ -44,10 +44,10 @@ _SECONDS = 3 * 3600
 _DISK_BYTES = 64 * 1024 ** 3
 _MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
             'raid1', 'dm-cache', 'dm-cache-smq', 'loop', 'ext4', 'sd_mod',
-            'iscsi_tcp')
+            'iscsi_tcp', 'overlay')
 
-# /etc/iscsi and /etc/tgt are the guest's own: iscsiadm writes to the one, and
-# the other tells tgtd where Cinder writes (with no */ in it, which ends a
+# What is written to /etc is the guest's own: iscsiadm writes to /etc/iscsi,
+# and /etc/tgt tells tgtd where Cinder writes (with no */ in it, which ends a
 # comment there).
 _INIT = """#!/bin/bash
 export HOME={home} PATH={path} LC_ALL=C DM_DISABLE_UDEV=1
@@ -55,14 +55,15 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /etc/iscsi
-mount -t tmpfs tmpfs /etc/tgt
-echo 'include /run/disk/tmp????????/volumes/*' >/etc/tgt/targets.conf
-echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
-touch /etc/iscsi/iscsid.conf
-mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/disk /run/root/lib/modules
+mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/disk
+mkdir -p /run/root/lib/modules /run/etc/upper /run/etc/work
 cp -r /usr/lib/uml/modules/$(uname -r) /run/root/lib/modules
 for module in {modules}; do modprobe --dirname /run/root $module; done
+mount -t overlay overlay -o \\
+    lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc
+echo 'include /run/disk/tmp????????/volumes/*' >/etc/tgt/targets.conf
+echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
+echo >/etc/iscsi/iscsid.conf
 mkfs.ext4 -q /dev/ubda
 mount /dev/ubda /run/disk
 ip link set lo up

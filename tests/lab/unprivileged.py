@@ -28,6 +28,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+import tempfile
 
 # Where pip puts what Cinder's wheel brings for /etc and /usr/bin.
 _ETC = pathlib.Path(sysconfig.get_path('data'), 'etc', 'cinder')
@@ -35,6 +36,8 @@ _SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 # Debian's number for this user.
 _ID = 64061
 _ROOTWRAP = '/usr/local/bin/cinder-rootwrap'
+# Where Cinder's filters let a daemon have its socket.
+_SOCKETS = '/tmp'  # noqa: S108
 
 
 def main(cinder_conf: str, lvm_conf: str, module: str) -> None:
@@ -46,6 +49,10 @@ def main(cinder_conf: str, lvm_conf: str, module: str) -> None:
     _lay_over(pathlib.Path('/usr/local/bin'), layers)
     for path in (sys.base_prefix, sys.prefix, os.getcwd(), cinder_conf):
         _let_others_pass(pathlib.Path(path).resolve(), layers)
+    if tempfile.gettempdir() != _SOCKETS:
+        # What a guest kernel has of this machine's files can be no socket.
+        os.environ['TMPDIR'] = _SOCKETS
+        _lay_over(pathlib.Path(_SOCKETS), layers)
     _install(cinder_conf, lvm_conf)
     for root, folders, files in os.walk(os.path.dirname(cinder_conf)):
         for name in ('.', *folders, *files):
@@ -68,17 +75,22 @@ def _install(cinder_conf: str, lvm_conf: str) -> None:
     shutil.copytree(_ETC, '/etc/cinder')
     shutil.copy(cinder_conf, '/etc/cinder/cinder.conf')
     # Not in /etc/cinder: Cinder's lvremove does not look there.
-    shutil.copy(lvm_conf, '/etc/lvm/lvm.conf')
+    conf = pathlib.Path(lvm_conf).read_text()
+    if 'DM_DISABLE_UDEV' in os.environ:
+        # sudo does not hand it on.
+        conf = conf.replace('activation {', 'activation {\n    udev_sync = 0'
+                                            '\n    udev_rules = 0')
+    pathlib.Path('/etc/lvm/lvm.conf').write_text(conf)
     for script in ('cinder-rootwrap', 'privsep-helper'):
         os.symlink(_SCRIPTS / script, f'/usr/local/bin/{script}')
 
 
 def _lay_over(folder: pathlib.Path, layers: pathlib.Path) -> None:
-    """What is written to the folder stays in this namespace."""
+    """What is written to the folder stays here, and others may pass it."""
     layer = layers / str(folder).replace('/', '_')
     for name in ('upper', 'work'):
         (layer / name).mkdir(parents=True)
-    (layer / 'upper').chmod(0o755)
+    (layer / 'upper').chmod(stat.S_IMODE(folder.stat().st_mode) | 0o755)
     _run('mount', '-t', 'overlay', 'overlay', '-o',
          f'lowerdir={folder},upperdir={layer}/upper,workdir={layer}/work',
          str(folder))
