@@ -100,8 +100,7 @@ def main() -> int:
     parser.add_argument('--in-tree', action='store_true',
                         help="test Cinder's own LVM driver too")
     parser.add_argument('--device-mapper', action='store_true',
-                        help='with snapshots, images and backups; needs '
-                             'device-mapper')
+                        help='with snapshots and images; needs device-mapper')
     parser.add_argument('--logs', type=pathlib.Path,
                         help="a folder to keep the services' logs in; what "
                              'is in it is deleted')
@@ -257,7 +256,9 @@ def _write_conf(folder: pathlib.Path, tested: cloud.Cloud) -> pathlib.Path:
             'snapshot': copies,
             'clone': copies,
             'volume_revert': copies,
-            'backup': copies,
+            # Cinder has died in a guest kernel, without a word, while it
+            # restored one of a GiB.
+            'backup': 'false',
         },
     })
     path = folder / 'tempest.conf'
