@@ -24,6 +24,7 @@ import yaml
 from tests.lab import keystone
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
+from tests.lab.deployment import wait_for_pools
 from tests.lab.openstack_client import OpenStackClient
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -87,6 +88,8 @@ def lab(tmp_path_factory):
                 sections={'keystone_authtoken': {
                     **identity.conf(), 'token_cache_time': '-1'}}) as cinder:
             url = cinder.url.rpartition('/')[0]
+            wait_for_pools(lambda: identity.admin.get(
+                f'{url}/scheduler-stats/get_pools').json(), 1)
             identity.offer('block-storage', 'cinder', url)
             web = identity.make('project', name='web')
             closed = identity.make('project', name='closed')
