@@ -81,7 +81,7 @@ class Service(service.Service):
 
     def start(self) -> None:
         super().start()
-        # The backup service's driver starts when it is asked for.
+        # The backup service goes on to start its driver, in a loop.
         if (self.binary != constants.BACKUP_BINARY
                 and not self.manager.is_working()):
             sys.exit(f'{self.binary} {self.host} does not work')

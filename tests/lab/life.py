@@ -148,8 +148,6 @@ class Life:
 
     _numbers = itertools.count()
 
-    volume: str
-    snapshot: str
     image: str
     backup: str
 
@@ -212,14 +210,13 @@ class Life:
     def device(self, lv_name: str, group: str | None = None) -> pathlib.Path:
         return pathlib.Path('/dev', group or self.backend, lv_name)
 
-    def check(self, volume: str | None = None,
-              expected: str | None = None) -> None:
-        """:raises RuntimeError: the volume's data is not the expected one"""
+    def check(self, volume: str | None = None) -> None:
+        """:raises RuntimeError: the volume has not the LV's data"""
         volume = volume or self.volume
         shown = self.api.show(volume).body['volume']
         _, _, group = shown['os-vol-host-attr:host'].partition('#')
         path = self.device(f'volume-{volume}', group)
-        if digest(path, self.size) != (expected or self.digest):
+        if digest(path, self.size) != self.digest:
             raise RuntimeError(f'{path} has other data')
 
     def lv_size(self, group: str | None = None) -> int:
