@@ -21,6 +21,11 @@ Python are there, and what is written to the checkout is brought back.
 There is no udevd in it: LVM makes the device nodes itself then, at once, where
 with udevd each activation would wait for its rules; what udevd adds, links for
 people under /dev/disk, neither Cinder nor these tests read.
+
+A process in it is sure of 256 MiB only: each page that does not lie in memory
+beside the one before it takes one of the mappings that this machine's
+vm.max_map_count, 65530, lets a process have. The guest kernel kills the one
+that needs more, and prints "UML ran out of memory on the host side".
 """
 
 from __future__ import annotations

@@ -256,9 +256,7 @@ def _write_conf(folder: pathlib.Path, tested: cloud.Cloud) -> pathlib.Path:
             'snapshot': copies,
             'clone': copies,
             'volume_revert': copies,
-            # Cinder has died in a guest kernel, without a word, while it
-            # restored one of a GiB.
-            'backup': 'false',
+            'backup': copies,
         },
     })
     path = folder / 'tempest.conf'

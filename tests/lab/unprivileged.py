@@ -47,12 +47,13 @@ def main(cinder_conf: str, lvm_conf: str, module: str) -> None:
     _run('mount', '-t', 'tmpfs', 'tmpfs', str(layers))
     _lay_over(pathlib.Path('/etc'), layers)
     _lay_over(pathlib.Path('/usr/local/bin'), layers)
-    for path in (sys.base_prefix, sys.prefix, os.getcwd(), cinder_conf):
-        _let_others_pass(pathlib.Path(path).resolve(), layers)
     if tempfile.gettempdir() != _SOCKETS:
         # What a guest kernel has of this machine's files can be no socket.
         os.environ['TMPDIR'] = _SOCKETS
         _lay_over(pathlib.Path(_SOCKETS), layers)
+    # The checkout may be below the folder for sockets: after that.
+    for path in (sys.base_prefix, sys.prefix, os.getcwd(), cinder_conf):
+        _let_others_pass(pathlib.Path(path).resolve(), layers)
     _install(cinder_conf, lvm_conf)
     for root, folders, files in os.walk(os.path.dirname(cinder_conf)):
         for name in ('.', *folders, *files):
