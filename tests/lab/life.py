@@ -182,7 +182,8 @@ class Life:
 
     def fill(self) -> None:
         """Fill it with data that no other has."""
-        self.seed = next(self._numbers)
+        # Even, where that of the old data in other is odd.
+        self.seed = 2 * next(self._numbers)
         fill(self.device(self.name), self.seed)
         self.digest = digest(self.device(self.name), self.size)
 
