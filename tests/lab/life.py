@@ -233,11 +233,13 @@ class Life:
         self.api.wait_until_gone(volume)
 
     def remove(self) -> None:
-        """Take what is left out of the group, whatever Cinder says."""
-        for name in {self.name, f'volume-{self.volume}',
-                     f'_snapshot-{self.snapshot}'} & self.group.names().keys():
-            with contextlib.suppress(RuntimeError):
-                self.group.lvm('lvremove', '--yes', f'{self.backend}/{name}')
+        """Take what is left out of the groups, whatever Cinder says."""
+        names = {self.name, f'volume-{self.volume}',
+                 f'_snapshot-{self.snapshot}'}
+        for group in self.lab.groups.values():
+            for name in names & group.names().keys():
+                with contextlib.suppress(RuntimeError):
+                    group.lvm('lvremove', '--yes', f'{group.name}/{name}')
 
 
 def attach(life: Life) -> None:
