@@ -15,7 +15,7 @@
 cinder-api, cinder-scheduler and a cinder-volume on each of two hosts, with
 MariaDB and RabbitMQ between them. Where starting processes is dear the cloud
 is smaller: Cinder in one process, and SQLite. That one has a device-mapper,
-and what can be done there alone: iSCSI, and Glance with an image.
+and what can be done there alone: iSCSI, Glance with an image, and backups.
 """
 
 from __future__ import annotations

@@ -101,7 +101,8 @@ def main() -> int:
     parser.add_argument('--in-tree', action='store_true',
                         help="test Cinder's own LVM driver too")
     parser.add_argument('--device-mapper', action='store_true',
-                        help='with snapshots and images; needs device-mapper')
+                        help='with snapshots, images and backups; needs '
+                             'device-mapper')
     parser.add_argument('--logs', type=pathlib.Path,
                         help="a folder to keep the services' logs in; what "
                              'is in it is deleted')
