@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""adopt and give_back: the only place that changes an LV.
+"""adopt and release: all changes that managing and unmanaging make to an LV.
 
-An adoption is written down in the LV's tags before its name changes, so that
-LVM itself knows, whatever becomes of Cinder's database, who took the LV and
-what it was called.
+An adoption is recorded in the LV's tags before the LV is renamed, so that,
+whatever happens to Cinder's database, LVM knows which volume took the LV and
+what its name was.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import Activation
 from cinder_lvm_manage.logical_volume import LogicalVolume
+from cinder_lvm_manage.lv_attr import Permissions
+from cinder_lvm_manage.lv_attr import State
+from cinder_lvm_manage.lv_attr import UNDETERMINED
 from cinder_lvm_manage.volume_group import VolumeGroup
 
 LOG = logging.getLogger(__name__)
@@ -83,29 +86,54 @@ def _values(lv: LogicalVolume, prefix: str) -> list[str]:
     return [tag[len(prefix):] for tag in lv.tags if tag.startswith(prefix)]
 
 
-def _journal_tags(lv: LogicalVolume) -> set[str]:
+def journal_tags(lv: LogicalVolume) -> set[str]:
+    """Return the LV's tags that an adoption wrote, whole or in part."""
     return {tag for tag in lv.tags if tag.startswith(_TAG_PREFIX)}
+
+
+# The text that LVM writes around a list of tags, the flags that a change of
+# the activation can add, and longer numbers and times.
+_METADATA_AROUND_TAGS = 128
+# One more segment, on many physical volumes.
+_METADATA_OF_A_SEGMENT = 2048
+
+
+def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
+                    extend: bool) -> int:
+    """Return the bytes by which adopting the LV makes metadata grow at most.
+
+    LVM keeps the metadata of a group as text, in an area of fixed size.
+
+    :param references: how many other LVs name this one in their metadata
+    :param name_length: of the name that the LV is to get
+    :param extend: the LV is to be extended too
+    """
+    journal = Journal('0' * 36, lv.name, frozenset(_STATES))
+    tags = sum(len(f'"{tag}", ') for tag in journal.tags)
+    names = max(0, name_length - len(lv.name)) * (1 + references)
+    return (tags + names + _METADATA_AROUND_TAGS
+            + (_METADATA_OF_A_SEGMENT if extend else 0))
 
 
 def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
           adopter: str, new_name: str, ready: bool = False,
           extend_to: int | None = None) -> None:
-    """Give the LV Cinder's name; undone if a command fails.
+    """Rename the LV to Cinder's name; undone if a command fails.
 
     Three commands, one more each to activate and to extend it.
 
     :param inventory: what the LV was judged in, under the group's lock
-    :param adopter: id of the Cinder volume or snapshot that takes it
+    :param adopter: ID of the Cinder volume or snapshot that takes it
     :param ready: activate it, now and after the next boot
-    :param extend_to: bytes that it is to have, if it is to be made longer
+    :param extend_to: bytes that it is to have, if it is to be extended
     :raises VolumeGroupError, AdoptionFailed: the LV has its old name, tags and
-        activation again, or the log says what could not be put back; if it
+        activation again, or the log says what could not be restored; if it
         was extended, it stays so
     """
     if new_name in inventory.by_name:
         raise errors.AdoptionFailed(
-            f'LV {lv.name} is to be named {new_name}, but there is an LV of '
-            f'that name in volume group {vg.name}: rename that one')
+            f'Cannot rename LV {lv.name} to {new_name}: that name already '
+            f'exists in volume group {vg.name}. Rename that LV, then retry')
     activation = READY if ready else lv.activation
     journal = _journal_of_adoption(lv, adopter, activation)
     try:
@@ -113,24 +141,52 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
         vg.rename(lv.name, new_name)
         if extend_to:
             vg.extend(new_name, extend_to)
-        adopted = vg.inventory().by_name.get(new_name)
-        if adopted is None or adopted.uuid != lv.uuid:
-            raise errors.AdoptionFailed(
-                f'LV {lv.name} with UUID {lv.uuid} was removed, renamed or '
-                'replaced while it was being managed: see '
-                f'`lvs -o lv_name,lv_uuid {vg.name}` and try again')
-        if Journal.of(adopted) != journal:
-            raise errors.AdoptionFailed(
-                f'LV {lv.name} with UUID {lv.uuid} has not the tags that tell '
-                f'its name, although LVM said so: see whether `lvchange '
-                f'--addtag` works in volume group {vg.name}')
+        _check(vg.inventory(), lv, new_name, journal, ready, extend_to)
     except errors.LVMManageError:
         _undo(vg, lv, journal, new_name)
         raise
-    LOG.info('LV %(name)s (UUID %(uuid)s) of volume group %(vg)s is managed '
-             'by Cinder now, as %(new_name)s.',
+    LOG.info('LV %(name)s (UUID %(uuid)s) of volume group %(vg)s is now '
+             'managed by Cinder as %(new_name)s.',
              {'name': lv.name, 'uuid': lv.uuid, 'vg': vg.name,
               'new_name': new_name})
+
+
+def _check(inventory: Inventory, lv: LogicalVolume, new_name: str,
+           journal: Journal, ready: bool, extend_to: int | None) -> None:
+    """Look at what the commands, which all succeeded, have made of the LV.
+
+    :raises AdoptionFailed: Cinder could not use or restore it
+    """
+    vg_name = inventory.vg_name
+    adopted = inventory.by_name.get(new_name)
+    if adopted is None or adopted.uuid != lv.uuid:
+        raise errors.AdoptionFailed(
+            f'LV {lv.name} (UUID {lv.uuid}) was removed, renamed or replaced '
+            'while it was being managed. See `lvs -o lv_name,lv_uuid '
+            f'{vg_name}`, then retry')
+    if Journal.of(adopted) != journal:
+        raise errors.AdoptionFailed(
+            f'LV {lv.name} (UUID {lv.uuid}) is missing the tags that record '
+            'its original name, although LVM reported success. Check whether '
+            f'`lvchange --addtag` works in volume group {vg_name}')
+    if extend_to and adopted.size != extend_to:
+        raise errors.AdoptionFailed(
+            f'LVM extended LV {lv.name} to {adopted.size} bytes, not to '
+            f'{extend_to}, so that Cinder would record a wrong size. Unset '
+            'lvm_manage_extend_to_gib, then retry')
+    # Where LVM cannot determine the state, the operator has said that LVs are
+    # never activated here.
+    if ready and adopted.attr.state not in (State.ACTIVE, UNDETERMINED):
+        raise errors.AdoptionFailed(
+            f'LV {lv.name} (UUID {lv.uuid}) is not active as {new_name}, '
+            'although LVM reported success. Check whether '
+            'activation/volume_list in lvm.conf includes volume group '
+            f'{vg_name}, not only some of its LVs, then retry')
+    if ready and adopted.attr.permissions == Permissions.READ_ONLY_ACTIVATION:
+        raise errors.AdoptionFailed(
+            f'LV {lv.name} (UUID {lv.uuid}) is read-only while it is active. '
+            'Remove it, or its volume group, from '
+            'activation/read_only_volume_list in lvm.conf, then retry')
 
 
 def _journal_of_adoption(lv: LogicalVolume, adopter: str,
@@ -142,11 +198,11 @@ def _journal_of_adoption(lv: LogicalVolume, adopter: str,
              and getattr(activation, field) is not was}
     earlier = Journal.of(lv)
     if earlier:
-        # An adoption that was cut off may have changed its state already.
+        # An interrupted adoption may have changed its state already.
         state |= earlier.former_state
         if earlier.adopter in name:
-            # The volume that adopted this LV is gone without having given
-            # it back (a lost database): what counts is the name before.
+            # The volume that adopted this LV no longer exists, but never
+            # released it (a lost database): the name before it is restored.
             name = earlier.former_name
     return Journal(adopter, name, frozenset(state))
 
@@ -159,9 +215,10 @@ def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
         inventory = vg.inventory()
         for touched in inventory.lvs:
             if touched.name == new_name and lv.name in inventory.by_name:
-                LOG.error('LV %(new_name)s (UUID %(uuid)s) cannot have its '
-                          'name %(name)s again: another LV of volume group '
-                          '%(vg)s has it. Its tags tell its name.',
+                LOG.error('LV %(new_name)s (UUID %(uuid)s) cannot be renamed '
+                          'back to %(name)s: another LV of volume group '
+                          '%(vg)s already has that name. Its original name is '
+                          'recorded in its tags.',
                           {'new_name': new_name, 'uuid': touched.uuid,
                            'name': lv.name, 'vg': vg.name})
                 continue
@@ -172,33 +229,34 @@ def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
             elif Journal.of(touched) != journal:
                 continue
             if touched.uuid == lv.uuid:
-                _put(vg, touched, name, _journal_tags(lv), lv.activation)
+                _put(vg, touched, name, journal_tags(lv), lv.activation)
             else:
                 _put(vg, touched, name,
-                     _journal_tags(touched) - journal.tags,
+                     journal_tags(touched) - journal.tags,
                      touched.activation)
     except errors.LVMManageError:
         LOG.exception('Adoption of LV %(lv)s (UUID %(uuid)s) as %(new_name)s '
-                      'failed and could not be undone. Its tags, if it has '
-                      'any of %(prefix)s, tell its name; nothing was removed.',
+                      'failed and could not be undone. Its original name is '
+                      'recorded in its tags that begin with %(prefix)s, if it '
+                      'has any; nothing was removed.',
                       {'lv': lv.name, 'uuid': lv.uuid, 'new_name': new_name,
                        'prefix': _TAG_PREFIX})
 
 
 def _put(vg: VolumeGroup, lv: LogicalVolume, name: str, tags: set[str],
          activation: Activation) -> None:
-    """Give the LV these tags of ours, and no other, and this activation.
+    """Set the LV's tags of ours to these, and its activation to this.
 
-    One command for its metadata, one for its device; none where it has them.
+    One command for its metadata and one for its device, if they differ.
 
     :param name: its name now
     """
     add = tags - set(lv.tags)
-    remove = _journal_tags(lv) - tags
+    remove = journal_tags(lv) - tags
     flags = {field: getattr(activation, field)
              for field in ('skipped', 'automatic')
              if getattr(activation, field) != getattr(lv.activation, field)}
-    # While the journal stands, what an interruption leaves can be put back.
+    # As long as the journal is there, an interruption can be repaired.
     if lv.activation.active and activation.active is False:
         vg.deactivate(name)
     if add or remove or flags:
@@ -207,18 +265,41 @@ def _put(vg: VolumeGroup, lv: LogicalVolume, name: str, tags: set[str],
         vg.activate(name)
 
 
-def adopted_by(inventory: Inventory, adopter: str) -> LogicalVolume | None:
-    """The LV whose journal names this Cinder volume, whatever its name."""
-    for lv in inventory.lvs:
-        journal = Journal.of(lv)
-        if journal and journal.adopter == adopter:
-            return lv
-    return None
+def adopted_by(inventory: Inventory, adopter: str,
+               lv_name: str) -> LogicalVolume | None:
+    """Return the LV that this volume or snapshot of Cinder's has.
+
+    Its journal decides, whatever the LV's name; an LV that Cinder created has
+    no journal, and is found by its name.
+
+    :param lv_name: as Cinder names it
+    :raises AmbiguousOwner: several LVs have its journal; or the LV of that
+        name has the journal of another
+    """
+    found = [lv for lv in inventory.lvs
+             if (journal := Journal.of(lv)) and journal.adopter == adopter]
+    if len(found) > 1:
+        raise errors.AmbiguousOwner(
+            f'{" and ".join(lv.name for lv in found)} of volume group '
+            f'{inventory.vg_name} all have the tag {_ADOPTER}{adopter}. '
+            'Remove it with `lvchange --deltag` from those that Cinder did '
+            'not adopt, then retry')
+    if found:
+        return found[0]
+    named = inventory.by_name.get(lv_name)
+    journal = Journal.of(named) if named else None
+    if journal:
+        raise errors.AmbiguousOwner(
+            f'LV {lv_name} of volume group {inventory.vg_name} has the tags '
+            f'of {journal.adopter}, which adopted it. Find out whose LV it '
+            'is, remove the tags with `lvchange --deltag`, or rename the LV, '
+            'then retry')
+    return named
 
 
 def adopted_from(inventory: Inventory,
                  former_name: str | None) -> LogicalVolume | None:
-    """The LV that had this name until it was adopted."""
+    """Return the LV that had this name until it was adopted."""
     for lv in inventory.lvs:
         journal = Journal.of(lv)
         if journal and journal.former_name == former_name:
@@ -226,18 +307,22 @@ def adopted_from(inventory: Inventory,
     return None
 
 
-def give_back(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
-              restore_name: bool) -> None:
-    """Undo an adoption: the old name where it is free, and no tag of ours.
+def release(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
+            restore_name: bool) -> str:
+    """Undo an adoption: restore the old name and remove our tags.
 
-    It is active, and to be activated, as it was before, but not deactivated
-    while it is open. An LV that was never adopted stays as it is. Three
-    commands at most.
+    Whether it is active, and is activated at boot, becomes as it was before,
+    except that an open LV is not deactivated. If the old name cannot be
+    restored, the LV keeps Cinder's, and the tags that record the old one. An
+    LV that was never adopted stays as it is. Three commands at most.
 
+    :param restore_name: False leaves Cinder's name, and removes the tags
+    :returns: its name now
     :raises VolumeGroupError: LVM refused; try again
     """
     journal = Journal.of(lv)
     name = lv.name
+    tags: set[str] = set()
     activation = lv.activation
     if journal:
         for state in journal.former_state:
@@ -245,19 +330,27 @@ def give_back(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
         if lv.is_open:
             activation = activation._replace(active=True)
         if restore_name and journal.former_name != name:
-            name = _renamed(vg, inventory, lv, journal.former_name)
-    _put(vg, lv, name, set(), activation)
+            obstacle = _obstacle(inventory, journal.former_name)
+            if obstacle:
+                LOG.warning('LV %(name)s (UUID %(uuid)s) of volume group '
+                            '%(vg)s cannot be renamed back to %(old)s: '
+                            '%(obstacle)s. It keeps its name; its original '
+                            'name is recorded in its tags.',
+                            {'name': name, 'uuid': lv.uuid, 'vg': vg.name,
+                             'old': journal.former_name,
+                             'obstacle': obstacle})
+                tags = journal.tags
+            else:
+                name = journal.former_name
+                vg.rename(lv.name, name)
+    _put(vg, lv, name, tags, activation)
     LOG.info('LV %(old)s (UUID %(uuid)s) of volume group %(vg)s is no longer '
-             'managed by Cinder; its name is %(name)s now.',
+             'managed by Cinder; its name is now %(name)s.',
              {'old': lv.name, 'uuid': lv.uuid, 'vg': vg.name, 'name': name})
+    return name
 
 
-def _renamed(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
-             former_name: str) -> str:
+def _obstacle(inventory: Inventory, former_name: str) -> str:
     if former_name in inventory.by_name:
-        LOG.warning('LV %(name)s cannot have its old name %(old)s again: '
-                    'another LV of volume group %(vg)s has it.',
-                    {'name': lv.name, 'old': former_name, 'vg': vg.name})
-        return lv.name
-    vg.rename(lv.name, former_name)
-    return former_name
+        return 'another LV already has that name'
+    return logical_volume.unusable(former_name, inventory.vg_name)

@@ -19,6 +19,7 @@ here, method by method; none of it is about managing.
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
@@ -29,6 +30,7 @@ from cinder.volume import volume_utils
 from cinder.volume.drivers import lvm
 from oslo_utils import units
 
+from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.translation import in_cinders_words
 from cinder_lvm_manage.volume_group import VolumeGroup
@@ -60,18 +62,19 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         LVMVolumeDriver copies the recorded GiB, and leaves a thin volume
         shorter than its own GiB.
         """
-        source = self._lv(self._escape_snapshot(snapshot['name']))
+        inventory, source = self._found(
+            self._escape_snapshot(snapshot['name']))
         super().create_volume_from_snapshot(
-            _at_least(volume, source),
+            _large_enough(volume, source, inventory),
             {'name': snapshot['name'], 'volume_size': _exact_gib(source)})
 
     @in_cinders_words
     def create_cloned_volume(self, volume: objects.Volume,
                              src_vref: objects.Volume) -> None:
         """Copy as much as the LV holds; see create_volume_from_snapshot."""
-        source = self._lv(src_vref['name'])
+        inventory, source = self._found(src_vref['name'])
         super().create_cloned_volume(
-            _at_least(volume, source),
+            _large_enough(volume, source, inventory),
             {'id': src_vref['id'], 'name': src_vref['name'],
              'size': _exact_gib(source)})
 
@@ -81,7 +84,8 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
 
         LVMVolumeDriver fails then, for lvextend does.
         """
-        if self._lv(volume['name']).size < new_size * units.Gi:
+        _, lv = self._found(volume['name'])
+        if lv.size < new_size * units.Gi:
             super().extend_volume(volume, new_size)
 
     @in_cinders_words
@@ -98,25 +102,32 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         location = host['capabilities'].get('location_info', '').split(':')
         if self._is_thin and location[3:4] != ['thin']:
             return False, None
+        # The other group may round up less than this one.
+        _, lv = self._found(volume['name'])
         return super().migrate_volume(
-            ctxt, _at_least(volume, self._lv(volume['name'])), host,
+            ctxt, _of_size(volume, max(volume['size'], lv.size_gib)), host,
             *args, **kwargs)
 
     @in_cinders_words
     def before_volume_copy(self, context: context.RequestContext,
                            src_vol: objects.Volume, dest_vol: objects.Volume,
                            remote: str | None = None) -> None:
-        """Let Cinder's own way to migrate cut off no end of an LV.
+        """Let Cinder's own way to migrate cut off no data of an LV.
+
+        It copies the recorded GiB.
 
         :raises VolumeMigrationFailed: the LV is longer than its record
         """
-        lv = self._lv(src_vol['name'])
-        if lv.size_gib > src_vol['size']:
+        inventory, lv = self._found(src_vol['name'])
+        if (lv.size > src_vol['size'] * units.Gi
+                and not _is_rounded_up(lv, src_vol, inventory)):
+            exact = _exact_size_gib(lv, inventory)
             raise exception.VolumeMigrationFailed(
                 reason=f"volume {src_vol['id']} is recorded with "
                        f"{src_vol['size']} GiB, but LV {lv.name} has "
-                       f'{lv.size} bytes, the last of which Cinder would not '
-                       f'copy: extend the volume to {lv.size_gib} GiB first')
+                       f'{lv.size} bytes, and Cinder would copy only '
+                       f"{src_vol['size']} GiB: extend the volume to {exact} "
+                       'GiB first')
         super().before_volume_copy(context, src_vol, dest_vol, remote)
 
     @in_cinders_words
@@ -128,7 +139,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         For thin ones LVMVolumeDriver has Cinder copy the snapshot, leaving out
         zeros, over data that is not zero.
         """
-        lv = self._lv(self._escape_snapshot(snapshot.name))
+        _, lv = self._found(self._escape_snapshot(snapshot.name))
         self.vg.revert(lv.name)
         self.vg.deactivate_lv(volume.name)
         self.vg.activate_lv(volume.name)
@@ -143,7 +154,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         LVMVolumeDriver writes the recorded GiB: too many for a short LV, whose
         delete fails then.
         """
-        lv = self._lv(self._escape_snapshot(volume['name']))
+        _, lv = self._found(self._escape_snapshot(volume['name']))
         path = self.local_path(volume) + ('-cow' if is_snapshot else '')
         if not os.path.exists(path):
             self.vg.activate_lv(lv.name, is_snapshot)
@@ -154,14 +165,14 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
             volume_clear_size=min(settings.volume_clear_size or size, size),
             volume_clear_ionice=settings.volume_clear_ionice)
 
-    def _lv(self, name: str) -> LogicalVolume:
+    def _found(self, name: str) -> tuple[Inventory, LogicalVolume]:
         """:raises VolumeBackendAPIException: there is no such LV"""
         inventory = self._volume_group.inventory()
         try:
-            return inventory.by_name[name]
+            return inventory, inventory.by_name[name]
         except KeyError:
             raise exception.VolumeBackendAPIException(
-                data=f'there is no LV {name} in volume group '
+                data=f'LV {name} not found in volume group '
                      f'{inventory.vg_name}') from None
 
     @property
@@ -181,13 +192,44 @@ def _exact_gib(lv: LogicalVolume) -> float:
     return lv.size / units.Gi
 
 
-def _at_least(volume: objects.Volume, lv: LogicalVolume) -> objects.Volume:
-    """The volume, or one that is like it but large enough for all of the LV.
+def _large_enough(volume: objects.Volume, source: LogicalVolume,
+                  inventory: Inventory) -> objects.Volume:
+    """Return the volume, or one like it that is large enough for the source.
 
-    It is for the driver only, and not to be saved.
+    In a group whose extents do not divide a GiB, an LV for the recorded GiB
+    is as long as another one.
     """
-    if volume['size'] >= lv.size_gib:
+    if inventory.allocated(volume['size'] * units.Gi) >= source.size:
         return volume
-    larger = volume.obj_clone()
-    larger.size = lv.size_gib
-    return larger
+    return _of_size(volume, source.size_gib)
+
+
+def _of_size(volume: objects.Volume, size_gib: int) -> objects.Volume:
+    """Return the volume, or one like it of another size.
+
+    It is for the driver only, and must not be saved.
+    """
+    if volume['size'] == size_gib:
+        return volume
+    other = volume.obj_clone()
+    other.size = size_gib
+    return other
+
+
+def _is_rounded_up(lv: LogicalVolume, volume: objects.Volume,
+                   inventory: Inventory) -> bool:
+    """Return whether Cinder made the LV, and LVM rounded its size up.
+
+    What is behind the recorded size then was never promised to anybody. An
+    LV that is older than its volume was adopted, and may have data there.
+    """
+    recorded = volume['size'] * units.Gi
+    return (lv.size <= inventory.allocated(recorded)
+            and lv.created_at is not None
+            and lv.created_at >= volume['created_at'])
+
+
+def _exact_size_gib(lv: LogicalVolume, inventory: Inventory) -> int:
+    """Return the GiB, no fewer than the LV has, that LVM rounds no further."""
+    return next(gib for gib in itertools.count(lv.size_gib)
+                if inventory.allocated(gib * units.Gi, lv) == gib * units.Gi)

@@ -40,6 +40,17 @@ def users(device: str) -> list[str]:
             *(f'held by {holder}' for holder in _holders(device))]
 
 
+def is_read_only(device: str) -> bool:
+    """Return whether the kernel refuses writes to this device.
+
+    :param device: major:minor; False for one that the kernel does not have
+    """
+    try:
+        return _DEVICES.joinpath(device, 'ro').read_text().strip() == '1'
+    except FileNotFoundError:
+        return False
+
+
 def _mount_points(device: str) -> Iterator[str]:
     # proc(5): mount ID, parent ID, major:minor, root, mount point, ...
     for line in _MOUNTS.read_text(errors='surrogateescape').splitlines():

@@ -41,11 +41,11 @@ from cinder_lvm_manage import opts
 from cinder_lvm_manage import records
 from cinder_lvm_manage import verdict
 from cinder_lvm_manage.any_size import AnySizeLVMDriver
+from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
 from cinder_lvm_manage.reference import Reference
-from cinder_lvm_manage.rules import Policy
 from cinder_lvm_manage.translation import in_cinders_words
 from cinder_lvm_manage.verdict import Verdict
 from cinder_lvm_manage.volume_group import VolumeGroup
@@ -74,9 +74,9 @@ def _one_at_a_time(method: Callable[..., Any], driver: LVMManageDriver,
     seconds = _PATIENCE * driver.configuration.lvm_manage_command_timeout
     if not lock.acquire(blocking=seconds):
         raise errors.VolumeGroupError(
-            f'other managements have kept volume group {driver.vg.vg_name} '
-            f'for {seconds} seconds: see whether LVM commands hang there, and '
-            'try again')
+            'another operation has held the lock on volume group '
+            f'{driver.vg.vg_name} for {seconds} seconds: check for hung LVM '
+            'commands and retry')
     try:
         return method(driver, *args)
     finally:
@@ -110,12 +110,12 @@ class LVMManageDriver(AnySizeLVMDriver):
         return super().get_driver_options() + opts.manage_opts
 
     def check_for_setup_error(self) -> None:
-        """Report the adoptions that were cut off when the service stopped."""
+        """Report the adoptions that were interrupted by the service's stop."""
         super().check_for_setup_error()
-        self._report_cut_off_adoptions()
+        self._report_interrupted_adoptions()
 
     @in_cinders_words
-    def _report_cut_off_adoptions(self) -> None:
+    def _report_interrupted_adoptions(self) -> None:
         journals = {lv: journal for lv in self._volume_group.inventory().lvs
                     if (journal := adoption.Journal.of(lv))}
         incomplete = records.incomplete(
@@ -123,10 +123,10 @@ class LVMManageDriver(AnySizeLVMDriver):
         for lv, journal in journals.items():
             if journal.adopter in incomplete:
                 LOG.warning(
-                    'The managing of LV %(former)s (UUID %(uuid)s) of volume '
-                    'group %(vg)s as %(id)s was cut off; its name is %(name)s '
-                    'now. Set the state of %(id)s to error and delete it: its '
-                    'LV is given back and not deleted.',
+                    'Managing LV %(former)s (UUID %(uuid)s) of volume group '
+                    '%(vg)s as %(id)s was interrupted; the LV is now named '
+                    '%(name)s. Set the state of %(id)s to error and delete '
+                    'it: the LV will be restored, not deleted.',
                     {'former': journal.former_name, 'uuid': lv.uuid,
                      'vg': self.vg.vg_name, 'id': journal.adopter,
                      'name': lv.name})
@@ -147,7 +147,8 @@ class LVMManageDriver(AnySizeLVMDriver):
     @_one_at_a_time
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
-        """Give the LV the volume's name; raises as the method above."""
+        """Rename the LV to the volume's name; raises as the method above."""
+        records.withdraw_if_it_fails(volume, 'launched_at')
         inventory, lv, judged = self._manageable(existing_ref,
                                                  _volume_claims(volume))
         adoption.adopt(self._volume_group, inventory, lv, volume.id,
@@ -169,21 +170,24 @@ class LVMManageDriver(AnySizeLVMDriver):
     @in_cinders_words
     @_one_at_a_time
     def unmanage(self, volume: objects.Volume) -> None:
-        """Give the LV its old name back; its data stays as it is."""
-        self._give_back(f'volume {volume.id}', volume.id, volume.name)
+        """Restore the LV's old name; its data stays as it is."""
+        self._release(f'volume {volume.id}', volume.id, volume.name)
 
     def delete_volume(self, volume: objects.Volume) -> None:
-        """Delete the LV, but give it back if the volume never was available.
+        """Delete the LV, or release it if the volume never was available.
 
         Cinder undoes nothing when it fails after manage_existing; deleting
         what is left in error_managing must not take the LV's data.
 
-        :raises VolumeIsBusy: the LV has snapshots that Cinder knows not of
+        :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
         """
-        if (records.was_available(volume)
-                or not self._undo_adoption(f'volume {volume.id}', volume.id)):
-            self._refuse_to_delete_an_origin(volume)
-            super().delete_volume(volume)
+        if not records.was_available(volume):
+            records.record_as_never_available(volume)
+            if self._undo_adoption(f'volume {volume.id}', volume.id,
+                                   volume.name):
+                return
+        self._refuse_to_delete(volume)
+        super().delete_volume(volume)
 
     def migrate_volume(self, ctxt: context.RequestContext,
                        volume: objects.Volume, host: dict[str, Any],
@@ -191,9 +195,9 @@ class LVMManageDriver(AnySizeLVMDriver):
                        ) -> tuple[bool, dict[str, Any] | None]:
         """Copy the LV to another group of this host and delete it here.
 
-        :raises VolumeIsBusy: the LV has snapshots that Cinder knows not of
+        :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
         """
-        self._refuse_to_delete_an_origin(volume)
+        self._refuse_to_delete(volume)
         return super().migrate_volume(ctxt, volume, host, *args, **kwargs)
 
     @in_cinders_words
@@ -216,11 +220,12 @@ class LVMManageDriver(AnySizeLVMDriver):
     @_one_at_a_time
     def manage_existing_snapshot(self, snapshot: objects.Snapshot,
                                  existing_ref: object) -> dict[str, str]:
-        """Give the LV the snapshot's name; raises as the method above.
+        """Rename the LV to the snapshot's name; raises as the method above.
 
         :returns: provider_id, by which records.was_managed knows that Cinder
             has saved the snapshot as having this LV
         """
+        records.withdraw_if_it_fails(snapshot, 'provider_id')
         inventory, lv, _ = self._manageable(existing_ref,
                                             _snapshot_claims(snapshot))
         adoption.adopt(self._volume_group, inventory, lv, snapshot.id,
@@ -244,18 +249,21 @@ class LVMManageDriver(AnySizeLVMDriver):
     @in_cinders_words
     @_one_at_a_time
     def unmanage_snapshot(self, snapshot: objects.Snapshot) -> None:
-        """Give the LV its old name back; its data stays as it is."""
-        self._give_back(f'snapshot {snapshot.id}', snapshot.id,
-                        self._policy.names.of_snapshot(snapshot.name))
+        """Restore the LV's old name; its data stays as it is."""
+        self._release(f'snapshot {snapshot.id}', snapshot.id,
+                      self._policy.names.of_snapshot(snapshot.name))
 
     def delete_snapshot(self, snapshot: objects.Snapshot) -> None:
-        """Delete the LV, but give it back if Cinder never recorded it."""
-        # Cinder's own code hands in dicts for its temporary snapshots.
-        if (not isinstance(snapshot, objects.Snapshot)
-                or records.was_managed(snapshot)
-                or not self._undo_adoption(f'snapshot {snapshot.id}',
-                                           snapshot.id)):
-            super().delete_snapshot(snapshot)
+        """Delete the LV, or release it if the snapshot never was available."""
+        # Cinder's own code passes dicts for its temporary snapshots.
+        if isinstance(snapshot, objects.Snapshot):
+            what = f'snapshot {snapshot.id}'
+            lv_name = self._policy.names.of_snapshot(snapshot.name)
+            if (not records.was_managed(snapshot)
+                    and self._undo_adoption(what, snapshot.id, lv_name)):
+                return
+            self._refuse_to_delete_another(what, snapshot.id, lv_name)
+        super().delete_snapshot(snapshot)
 
     def _manageable(self, existing_ref: object,
                     claims_of: Callable[..., records.Claims]
@@ -266,7 +274,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         try:
             lv = inventory.find(reference)
         except errors.InvalidReference:
-            # Who comes second is told who came first.
+            # Whoever comes second learns who came first.
             taken = adoption.adopted_from(inventory, reference.name)
             if taken:
                 self._judge(taken, inventory, claims_of).raise_for(taken)
@@ -298,48 +306,69 @@ class LVMManageDriver(AnySizeLVMDriver):
                                             policy))
                 for lv in lvs]
 
-    def _give_back(self, what: str, adopter: str, lv_name: str) -> None:
+    def _release(self, what: str, adopter: str, lv_name: str) -> None:
         inventory = self._volume_group.inventory()
-        # By its journal where an unmanage was cut off after the rename.
-        lv = (inventory.by_name.get(lv_name)
-              or adoption.adopted_by(inventory, adopter))
+        lv = adoption.adopted_by(inventory, adopter, lv_name)
         if lv is None:
-            LOG.warning('There is no LV %(name)s in volume group %(vg)s '
-                        'any more: %(what)s has nothing to give back.',
+            LOG.warning('LV %(name)s no longer exists in volume group '
+                        '%(vg)s; there is nothing to restore for %(what)s.',
                         {'name': lv_name, 'vg': inventory.vg_name,
                          'what': what})
             return
-        adoption.give_back(self._volume_group, inventory, lv,
-                           self.configuration.lvm_manage_restore_name)
+        adoption.release(self._volume_group, inventory, lv,
+                         self.configuration.lvm_manage_restore_name)
 
     @in_cinders_words
     @_one_at_a_time
-    def _undo_adoption(self, what: str, adopter: str) -> bool:
-        """Give back what this volume or snapshot adopted; False if nothing."""
+    def _undo_adoption(self, what: str, adopter: str, lv_name: str) -> bool:
+        """Release what this volume or snapshot adopted; False if nothing."""
         inventory = self._volume_group.inventory()
-        lv = adoption.adopted_by(inventory, adopter)
-        if lv is None:
+        lv = adoption.adopted_by(inventory, adopter, lv_name)
+        if lv is None or adoption.Journal.of(lv) is None:
             return False
-        adoption.give_back(self._volume_group, inventory, lv,
-                           restore_name=True)
-        LOG.warning('The managing of %(what)s was never completed: its LV '
-                    '(UUID %(uuid)s) is given back and not deleted.',
-                    {'what': what, 'uuid': lv.uuid})
+        name = adoption.release(self._volume_group, inventory, lv,
+                                restore_name=True)
+        LOG.warning('Managing %(what)s never completed; its LV (UUID '
+                    '%(uuid)s) was released as %(name)s, not deleted.',
+                    {'what': what, 'uuid': lv.uuid, 'name': name})
         return True
 
     @in_cinders_words
-    def _refuse_to_delete_an_origin(self, volume: objects.Volume) -> None:
-        """Cinder's own snapshots are deleted before; these are others."""
-        inventory = self._volume_group.inventory()
+    def _refuse_to_delete(self, volume: objects.Volume) -> None:
+        """Refuse where more would be lost than the volume.
+
+        :raises AmbiguousOwner: Cinder would delete another LV
+        :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
+        """
+        inventory = self._refuse_to_delete_another(
+            f"volume {volume['id']}", volume['id'], volume['name'])
         names = self._policy.names
+        # Those that Cinder manages were deleted before.
         snapshots = [lv.name for lv in inventory.lvs
                      if lv.origin == volume['name'] and names.is_snapshot(lv)]
         if snapshots:
-            LOG.error('Volume %(id)s is not deleted here: it has snapshots '
-                      'that Cinder does not manage: %(snapshots)s. Manage or '
-                      'lvremove them first.',
+            LOG.error('Volume %(id)s cannot be deleted: its LV has snapshots '
+                      'that Cinder does not manage: %(snapshots)s. Manage '
+                      'them, or remove them with lvremove, first.',
                       {'id': volume['id'], 'snapshots': ', '.join(snapshots)})
             raise exception.VolumeIsBusy(volume_name=volume['name'])
+
+    @in_cinders_words
+    def _refuse_to_delete_another(self, what: str, adopter: str,
+                                  lv_name: str) -> Inventory:
+        """Refuse where the LV of this name is not the one that Cinder has.
+
+        :raises AmbiguousOwner: the LV was renamed, or is not certain
+        """
+        inventory = self._volume_group.inventory()
+        lv = adoption.adopted_by(inventory, adopter, lv_name)
+        if lv and lv.name != lv_name:
+            raise errors.AmbiguousOwner(
+                f'The LV of {what} (UUID {lv.uuid}) is now named {lv.name}, '
+                f'not {lv_name}, so nothing is deleted. Rename it back with '
+                f'`lvrename {inventory.vg_name} {lv.name} {lv_name}` and '
+                'delete again, or unmanage it')
+        return inventory
 
     @property
     def _policy(self) -> Policy:
@@ -347,6 +376,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         return Policy(
             names=CinderNames(CONF.volume_name_template,
                               CONF.snapshot_name_template),
+            host=self.host or '',
             thin_pool=(self.vg.vg_thin_pool if settings.lvm_type == 'thin'
                        else None),
             in_use=settings.lvm_manage_in_use,

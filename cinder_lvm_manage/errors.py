@@ -10,14 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What can go wrong here; driver.py alone turns these into Cinder's own.
+"""What can go wrong here; translation.py turns these into Cinder's own.
 
-Each message says why something is not done and what to do; what was asked is
-added where they are turned.
+Each message says what failed, why, and what to do; what was asked is added
+where they are turned.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import typing
 
 if typing.TYPE_CHECKING:
@@ -45,8 +46,32 @@ class NotManageable(LVMManageError):
 
 
 class VolumeGroupError(LVMManageError):
-    """An LVM command failed, took too long, or reported nonsense."""
+    """The volume group could not be read or changed."""
+
+
+class LVMCommandFailed(VolumeGroupError):
+    """LVM refused.
+
+    :ivar command: as it was run, without its environment
+    :ivar exit_code: LVM's, 5 for most failures; or what os-brick has instead
+        where LVM could not be run
+    :ivar messages: the lines of LVM's own text
+    """
+
+    def __init__(self, command: Sequence[str], shown: str,
+                 exit_code: int | str | None,
+                 messages: Sequence[str]) -> None:
+        said = '; '.join(messages) or 'LVM printed no reason'
+        super().__init__(f'`{shown}` failed with exit code {exit_code}: '
+                         f'{said}')
+        self.command = tuple(command)
+        self.exit_code = exit_code
+        self.messages = tuple(messages)
 
 
 class AdoptionFailed(LVMManageError):
-    """The LV under the new name is not the one that was judged."""
+    """After the adoption the LV is not as a volume of Cinder has to be."""
+
+
+class AmbiguousOwner(LVMManageError):
+    """It is not certain which LV a volume or snapshot of Cinder's has."""

@@ -15,51 +15,164 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import functools
 import json
+import re
 import typing
 
+from oslo_utils import units
+
+from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
+from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import Reference
+
+_PERMISSIONS = ('writeable', 'read-only')
+# lvm2 lib/cache/lvmcache.c, lib/metadata/metadata.c and segtype.c. LVM has no
+# field for these: its warnings beside the report are all there is.
+_DUPLICATE = re.compile(r'Not using device (\S+) for PV ([A-Za-z0-9-]+)')
+_NO_LOCK = re.compile(r'Reading VG \S+ without a lock')
+_UNKNOWN_TYPE = re.compile(r'Unrecognised segment type (\S+)')
+
+
+@dataclasses.dataclass(frozen=True)
+class PhysicalVolume:
+    """A physical volume of the group.
+
+    :ivar name: the path of its device; [unknown] if it is missing
+    :ivar device: major:minor, as the kernel writes it
+    :ivar free: bytes that an LV can be given
+    """
+
+    name: str
+    uuid: str
+    device: str
+    free: int
+
+    # The report's fields that make one, as from_report reads them.
+    FIELDS: typing.ClassVar = (
+        'pv_name', 'pv_uuid', 'pv_major', 'pv_minor', 'pv_free',
+        'pv_allocatable')
+
+    @classmethod
+    def from_report(cls, row: Mapping[str, str]) -> PhysicalVolume:
+        """Make one from a row of VolumeGroup.inventory's report.
+
+        :raises KeyError, ValueError: the row lacks a field, or has a value
+            that LVM cannot have printed
+        """
+        if not logical_volume.is_lv_uuid(row['pv_uuid']):
+            raise ValueError(f"pv_uuid {row['pv_uuid']!r}")
+        free = logical_volume.size(row['pv_free'])
+        return cls(row['pv_name'], row['pv_uuid'],
+                   logical_volume.device(row['pv_major'], row['pv_minor']),
+                   free if logical_volume.flag(row['pv_allocatable']) else 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """How an LV's extents are laid out over several physical volumes.
+
+    :ivar count: areas that each of its segments has
+    :ivar data: areas among which its data is divided; the others are copies
+        or parity
+    """
+
+    count: int
+    data: int
+
+    # The report's fields of the segments that have several, as from_report
+    # reads them.
+    FIELDS: typing.ClassVar = ('lv_name', 'segtype', 'stripes',
+                               'data_stripes')
+
+    @classmethod
+    def from_report(cls, row: Mapping[str, str]) -> Images:
+        """Make one from a row of VolumeGroup.inventory's report.
+
+        :raises KeyError, ValueError: the row lacks a field, or has a value
+            that LVM cannot have printed
+        """
+        # For these two LVM counts each copy as a data stripe.
+        data = (1 if row['segtype'] in ('mirror', 'raid1')
+                else logical_volume.size(row['data_stripes']))
+        return cls(logical_volume.size(row['stripes']), data)
+
+
+_LINEAR = Images(1, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
     """A volume group and its LVs, the hidden ones too, in LVM's order.
 
-    :ivar free: bytes that no LV has
+    :ivar shared: lvmlockd decides which host may change or activate LVs
+    :ivar extent_size: bytes; LVM rounds the size of an LV up to whole extents
+    :ivar metadata_free: bytes by which the group's metadata can grow
+    :ivar images: by name, of the LVs that have several
+    :ivar duplicates: paths of devices that hold a physical volume of the
+        group a second time
+    :ivar locked: False if LVM read the shared group without its lock
+    :ivar unknown_types: of segments in the group, which this LVM cannot handle
     """
 
     vg_name: str
     exported: bool
     partial: bool
+    shared: bool
     writeable: bool
-    free: int
+    extent_size: int
+    metadata_free: int
+    physical_volumes: tuple[PhysicalVolume, ...]
+    images: Mapping[str, Images]
     lvs: tuple[LogicalVolume, ...]
+    duplicates: tuple[str, ...] = ()
+    locked: bool = True
+    unknown_types: tuple[str, ...] = ()
 
     # The report's fields of the group itself, as from_report reads them.
     VG_FIELDS: typing.ClassVar = (
-        'vg_name', 'vg_exported', 'vg_partial', 'vg_permissions',
-        'vg_free')
+        'vg_name', 'vg_exported', 'vg_partial', 'vg_shared',
+        'vg_permissions', 'vg_extent_size', 'vg_mda_free')
 
     @classmethod
-    def from_report(cls, text: str) -> Inventory:
-        """Make one from the JSON of `lvm fullreport --binary` for one group.
+    def from_report(cls, text: str, vg_name: str,
+                    warnings: Sequence[str] = ()) -> Inventory:
+        """Make one from the JSON of VolumeGroup.inventory's report.
 
-        :raises ValueError: the text is no JSON, or not such a report
+        :param vg_name: the group that LVM was asked about
+        :param warnings: what LVM said beside it
+        :raises ValueError: the text is not JSON, or LVM cannot have printed
+            it
         """
         try:
             report, = json.loads(text)['report']
             vg, = report['vg']
-            return cls(vg_name=vg['vg_name'],
-                       exported=vg['vg_exported'] == '1',
-                       partial=vg['vg_partial'] == '1',
-                       writeable=vg['vg_permissions'] == 'writeable',
-                       free=int(vg['vg_free']),
-                       lvs=tuple(map(LogicalVolume.from_report,
-                                     report['lv'])))
+            if vg['vg_name'] != vg_name:
+                raise ValueError(f"vg_name {vg['vg_name']!r}")
+            if vg['vg_permissions'] not in _PERMISSIONS:
+                raise ValueError(f"vg_permissions {vg['vg_permissions']!r}")
+            pvs = tuple(map(PhysicalVolume.from_report, report['pv']))
+            return cls(
+                vg_name=vg_name,
+                exported=logical_volume.flag(vg['vg_exported']),
+                partial=logical_volume.flag(vg['vg_partial']),
+                shared=logical_volume.flag(vg['vg_shared']),
+                writeable=vg['vg_permissions'] == 'writeable',
+                extent_size=logical_volume.size(vg['vg_extent_size']),
+                metadata_free=logical_volume.size(vg['vg_mda_free']),
+                physical_volumes=pvs,
+                images={row['lv_name'].strip('[]'): Images.from_report(row)
+                        for row in report['seg']},
+                lvs=tuple(map(LogicalVolume.from_report, report['lv'])),
+                duplicates=_duplicates(warnings, pvs),
+                locked=not any(map(_NO_LOCK.search, warnings)),
+                unknown_types=tuple(sorted({
+                    match[1] for match in map(_UNKNOWN_TYPE.search, warnings)
+                    if match})))
         except (KeyError, TypeError, AttributeError) as exc:
             raise ValueError(f'not a report of a volume group: {exc!r}'
                              ) from exc
@@ -74,12 +187,58 @@ class Inventory:
         """The LVs by their UUIDs, which stay when names change."""
         return {lv.uuid: lv for lv in self.lvs}
 
+    @functools.cached_property
+    def has_unknown_segments(self) -> bool:
+        """Whether this LVM does not know the type of a segment in the group.
+
+        LVM changes no LV of such a group.
+        """
+        return bool(self.unknown_types) or any(
+            lv.has_unknown_segments for lv in self.lvs)
+
+    @functools.cached_property
+    def read_only_devices(self) -> frozenset[str]:
+        """The numbers of the physical volumes' devices that are read-only.
+
+        LVM writes metadata to the others and reports success.
+        """
+        return frozenset(pv.device for pv in self.physical_volumes
+                         if block_device.is_read_only(pv.device))
+
     def dependents(self, lv: LogicalVolume) -> list[LogicalVolume]:
-        """The LVs that have this one as their origin."""
+        """Return the LVs that have this one as their origin."""
         return [other for other in self.lvs if other.origin == lv.name]
 
+    def images_of(self, lv: LogicalVolume) -> Images:
+        """Return how the LV lies on its physical volumes."""
+        return self.images.get(lv.name, _LINEAR)
+
+    def allocated(self, size: int, lv: LogicalVolume | None = None) -> int:
+        """Return how many bytes LVM makes an LV long that is to have `size`.
+
+        :param size: in bytes
+        :param lv: the LV that is to be extended to it; None for a new one,
+            which has one extent after another
+        """
+        unit = self.extent_size * (self.images_of(lv).data if lv else 1)
+        return -(-size // unit) * unit
+
+    def has_room(self, lv: LogicalVolume, size: int) -> bool:
+        """Return whether the group has room to extend the LV to `size` bytes.
+
+        A thin LV takes none from the group.
+        """
+        if lv.is_thin:
+            return True
+        images = self.images_of(lv)
+        each = (size - lv.size) // images.data
+        free = [pv.free for pv in self.physical_volumes]
+        if images.count == 1:
+            return each <= sum(free)
+        return sum(each <= room for room in free) >= images.count
+
     def find(self, reference: Reference) -> LogicalVolume:
-        """The LV that the reference points at.
+        """Return the LV that the reference points at.
 
         :raises InvalidReference: there is none
         """
@@ -90,3 +249,15 @@ class Inventory:
                 f'volume group {self.vg_name} has no LV with {reference}: '
                 f'see `lvs -o lv_name,lv_uuid {self.vg_name}`')
         return lv
+
+
+def whole_gib(size: int) -> int:
+    """Return the size in bytes, rounded up to whole GiB."""
+    return -(-size // units.Gi) * units.Gi
+
+
+def _duplicates(warnings: Sequence[str],
+                pvs: Sequence[PhysicalVolume]) -> tuple[str, ...]:
+    uuids = {pv.uuid for pv in pvs}
+    found = (_DUPLICATE.search(line) for line in warnings)
+    return tuple(match[1] for match in found if match and match[2] in uuids)

@@ -23,11 +23,11 @@ from typing import Any
 
 from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
+from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.reference import Reference
-from cinder_lvm_manage.rules import Claim
-from cinder_lvm_manage.rules import SnapshotClaim
 from cinder_lvm_manage.verdict import Verdict
 
 _SORT_KEYS: dict[str, Callable[[LogicalVolume], Any]] = {
@@ -92,7 +92,7 @@ def entry(lv: LogicalVolume, claim: Claim,
         'size': lv.size_gib,
         'safe_to_manage': verdict.safe,
         'reason_not_safe': verdict.reason or None,
-        'cinder_id': claim.owner,
+        'cinder_id': claim.owner.id if claim.owner else None,
         'extra_info': _extra_info(lv)}
     if verdict.extend_to:
         row['extra_info']['size_bytes_managed'] = str(verdict.extend_to)
@@ -102,7 +102,8 @@ def entry(lv: LogicalVolume, claim: Claim,
             'kind': lv.provisioning,
             'data_percent': lv.data_percent,
             'invalid': str(lv.is_invalid_snapshot),
-            'origin_volume_id': claim.origin_owner or ''}
+            'origin_volume_id': (claim.origin_owner.id if claim.origin_owner
+                                 else '')}
     return row
 
 
@@ -111,7 +112,7 @@ def _extra_info(lv: LogicalVolume) -> dict[str, str]:
             'size_bytes': str(lv.size),
             'layout': ','.join(lv.layouts),
             'role': ','.join(lv.roles),
-            'attr': lv.attr,
+            'attr': str(lv.attr),
             'tags': ','.join(lv.tags),
             'created': lv.created}
     if lv.pool:

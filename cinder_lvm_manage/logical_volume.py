@@ -15,26 +15,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import datetime
 import functools
 import re
 import typing
 
 from oslo_utils import units
 
-# What LVM accepts as the name of an LV: lvm2 lib/misc/lvm-string.c,
-# validate_name; NAME_LEN is 128 with the closing NUL.
+from cinder_lvm_manage.lv_attr import LVAttr
+from cinder_lvm_manage.lv_attr import Open
+from cinder_lvm_manage.lv_attr import SKIPPED
+from cinder_lvm_manage.lv_attr import State
+from cinder_lvm_manage.lv_attr import Target
+
+# lvm2 lib/misc/lvm-string.c: validate_name, where NAME_LEN is 128 with the
+# closing NUL, apply_lvname_restrictions and validate_tag.
 _NAME = re.compile(r'(?!-)(?!\.{1,2}\Z)[A-Za-z0-9+_.-]{1,127}')
+_RESERVED_PREFIXES = ('pvmove', 'snapshot')
+_RESERVED_PARTS = (
+    '_cdata', '_cmeta', '_corig', '_cpool', '_cvol', '_wcorig', '_mimage',
+    '_mlog', '_rimage', '_rmeta', '_tdata', '_tmeta', '_vdata', '_imeta',
+    '_iorig', '_pmspare', '_vorigin')
+_TAG = re.compile(r'[A-Za-z0-9._+/=!:&#-]+')
 _UUID = re.compile(r'[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}')
+# lib/metadata/lv_manip.c, _lv_type_names, and the names of RAID levels.
+_WORD = re.compile(r'[a-z0-9_]+')
+_PERCENT = re.compile(r'(\d{1,3}\.\d\d)?')
+_TIME_FORMAT = '%Y-%m-%d %H:%M:%S %z'
 
 
 def is_lv_name(name: object) -> typing.TypeGuard[str]:
-    """Whether LVM would allow this as a logical volume's name."""
+    """Return whether LVM allows this as the name of a logical volume."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def is_lv_uuid(uuid: object) -> typing.TypeGuard[str]:
-    """Whether this has the form of a logical volume's UUID."""
+    """Return whether this has the form of a logical volume's UUID."""
     return isinstance(uuid, str) and _UUID.fullmatch(uuid) is not None
+
+
+def unusable(name: str, vg_name: str) -> str:
+    """Return why no LV of the group can be renamed to this; empty if one can.
+
+    An LV may have such a name all the same, because an older LVM allowed it.
+
+    :param name: of a form that LVM allows, see is_lv_name
+    """
+    reserved = next(
+        (part for part in _RESERVED_PREFIXES if name.startswith(part)),
+        next((part for part in _RESERVED_PARTS if part in name), None))
+    if reserved:
+        return f'LVM reserves names with {reserved}'
+    # lvm2 tools/lvrename.c
+    longest = 128 - len(vg_name) - 3
+    if len(name) > longest:
+        return f'LVM allows {longest} characters in this volume group'
+    return ''
+
 
 # The report's fields that make a row, as LogicalVolume.from_report reads them.
 FIELDS = ('lv_name', 'lv_uuid', 'lv_size', 'lv_attr', 'lv_role', 'lv_layout',
@@ -46,7 +83,7 @@ FIELDS = ('lv_name', 'lv_uuid', 'lv_size', 'lv_attr', 'lv_role', 'lv_layout',
 class Activation(typing.NamedTuple):
     """Whether an LV has a device, now and after the next boot.
 
-    :ivar active: None where LVM cannot tell
+    :ivar active: None where LVM cannot determine it
     :ivar skipped: `lvchange --activate y` passes it over
     :ivar automatic: it is activated when its physical volumes appear
     """
@@ -56,27 +93,19 @@ class Activation(typing.NamedTuple):
     automatic: bool
 
 
-class Shape(typing.NamedTuple):
-    """What LVs of one kind in one state have in common."""
-
-    attr: str
-    roles: tuple[str, ...]
-    layouts: tuple[str, ...]
-
-
 class LogicalVolume(typing.NamedTuple):
     """One logical volume at one moment.
 
-    A named tuple, for there may be many: a frozen dataclass takes three times
-    as long to make.
+    A named tuple, because there may be many: a frozen dataclass takes three
+    times as long to make.
 
-    :ivar attr: the ten characters of lv_attr, see lvs(8)
     :ivar visible: False for the LVs that lvs shows in brackets
     :ivar size: in bytes, exact, as a reader of its device sees it; for a
         thick snapshot that is its origin's size, not its room for changes
     :ivar lv_size: in bytes, as lvs shows it: for a thick snapshot its room
     :ivar device: major:minor, as the kernel writes it; -1:-1 while it has none
     :ivar data_percent: how full a snapshot or pool is, as LVM prints it
+    :ivar created: when, as LVM prints it; empty if it has not recorded it
     """
 
     name: str
@@ -84,7 +113,7 @@ class LogicalVolume(typing.NamedTuple):
     uuid: str
     size: int
     lv_size: int
-    attr: str
+    attr: LVAttr
     roles: tuple[str, ...]
     layouts: tuple[str, ...]
     origin: str
@@ -97,31 +126,42 @@ class LogicalVolume(typing.NamedTuple):
 
     @classmethod
     def from_report(cls, row: Mapping[str, str]) -> LogicalVolume:
-        """Make one from a row of `lvs -a --units b --nosuffix`.
+        """Make one from a row of VolumeGroup.inventory's report.
 
-        :raises KeyError, ValueError: the row lacks a field or has none of
-            the form that LVM gives it
+        :raises KeyError, ValueError: the row lacks a field, or has a value
+            that LVM cannot have printed
         """
-        name = row['lv_name']
-        if len(row['lv_attr']) != 10:
-            raise ValueError(f"lv_attr {row['lv_attr']!r} of LV {name}")
+        bracketed = row['lv_name']
+        name = _name(bracketed)
+        uuid = row['lv_uuid']
+        if not is_lv_uuid(uuid):
+            raise ValueError(f'lv_uuid {uuid!r} of LV {name}')
         roles = _words(row['lv_role'])
-        lv_size = int(row['lv_size'])
-        return cls(name=name.strip('[]'),
-                   visible=not name.startswith('['),
-                   uuid=row['lv_uuid'],
-                   size=(int(row['origin_size']) if 'thicksnapshot' in roles
-                         else lv_size),
+        # LVM puts one of the two in front of all others.
+        if roles[:1] not in (('public',), ('private',)):
+            raise ValueError(f"lv_role {row['lv_role']!r} of LV {name}")
+        layouts = _words(row['lv_layout'])
+        if not layouts:
+            raise ValueError(f'no lv_layout of LV {name}')
+        lv_size = size(row['lv_size'])
+        if not _PERCENT.fullmatch(row['data_percent']):
+            raise ValueError(f"data_percent {row['data_percent']!r} of LV "
+                             f'{name}')
+        return cls(name=name,
+                   visible=name is bracketed,
+                   uuid=uuid,
+                   size=(size(row['origin_size'])
+                         if 'thicksnapshot' in roles else lv_size),
                    lv_size=lv_size,
-                   attr=row['lv_attr'],
+                   attr=LVAttr.parse(row['lv_attr']),
                    roles=roles,
-                   layouts=_words(row['lv_layout']),
-                   origin=row['origin'].strip('[]'),
-                   pool=row['pool_lv'].strip('[]'),
-                   automatic=row['lv_autoactivation'] == '1',
-                   device=f"{row['lv_kernel_major']}:"
-                          f"{row['lv_kernel_minor']}",
-                   tags=_words(row['lv_tags']),
+                   layouts=layouts,
+                   origin=_name(row['origin']) if row['origin'] else '',
+                   pool=_name(row['pool_lv']) if row['pool_lv'] else '',
+                   automatic=flag(row['lv_autoactivation']),
+                   device=device(row['lv_kernel_major'],
+                                 row['lv_kernel_minor']),
+                   tags=_tags(row['lv_tags']),
                    data_percent=row['data_percent'],
                    created=row['lv_time'])
 
@@ -131,21 +171,26 @@ class LogicalVolume(typing.NamedTuple):
         return -(-self.size // units.Gi)
 
     @property
-    def shape(self) -> Shape:
-        """Its kind and state, without what it has of its own."""
-        return Shape(self.attr, self.roles, self.layouts)
+    def created_at(self) -> datetime.datetime | None:
+        """When it was created; None if LVM has not recorded it.
+
+        :raises ValueError: LVM cannot have printed this
+        """
+        return (datetime.datetime.strptime(self.created, _TIME_FORMAT)
+                if self.created else None)
 
     @property
     def activation(self) -> Activation:
         """Its activation now."""
-        return Activation(active={'a': True, '-': False}.get(self.attr[4]),
-                          skipped=self.attr[9] == 'k',
+        return Activation(active={State.ACTIVE: True, State.INACTIVE: False}
+                          .get(self.attr.state),
+                          skipped=self.attr.skip_activation == SKIPPED,
                           automatic=self.automatic)
 
     @property
     def is_open(self) -> bool:
         """Whether something on this host holds its device open."""
-        return self.attr[5] == 'o'
+        return self.attr.open == Open.OPEN
 
     @property
     def is_thin(self) -> bool:
@@ -163,12 +208,72 @@ class LogicalVolume(typing.NamedTuple):
         return 'snapshot' in self.roles
 
     @property
+    def has_unknown_segments(self) -> bool:
+        """Whether it has segments of a type that this LVM does not know.
+
+        LVM shows other things first of an origin, RAID, mirror or thin LV.
+        """
+        return self.attr.target == Target.UNKNOWN
+
+    @property
     def is_invalid_snapshot(self) -> bool:
         """Whether this thick snapshot has overflowed and lost its data."""
-        return self.attr[4] in 'IS'
+        return self.attr.state in (State.INVALID_SNAPSHOT,
+                                   State.SUSPENDED_INVALID_SNAPSHOT)
+
+
+def size(text: str) -> int:
+    """Return a size in bytes, as LVM prints it with --units b --nosuffix.
+
+    :raises ValueError: LVM cannot have printed this
+    """
+    if not text.isdecimal():
+        raise ValueError(f'size {text!r}')
+    return int(text)
+
+
+def flag(text: str) -> bool:
+    """Return a flag, as LVM prints it with --binary.
+
+    :raises ValueError: LVM cannot have printed this
+    """
+    if text not in ('0', '1'):
+        raise ValueError(f'flag {text!r}')
+    return text == '1'
+
+
+def device(major: str, minor: str) -> str:
+    """Return the device's number as the kernel writes it, major:minor.
+
+    :raises ValueError: LVM cannot have printed this
+    """
+    for number in major, minor:
+        if not (number == '-1' or number.isdecimal()):
+            raise ValueError(f'device number {major!r}, {minor!r}')
+    return f'{major}:{minor}'
+
+
+def _name(text: str) -> str:
+    name = text[1:-1] if text[:1] == '[' and text[-1:] == ']' else text
+    if not is_lv_name(name):
+        raise ValueError(f'LV name {text!r}')
+    return name
 
 
 # There are few different roles, layouts and sets of tags among many LVs.
 @functools.lru_cache(maxsize=1024)
 def _words(field: str) -> tuple[str, ...]:
-    return tuple(field.split(',')) if field else ()
+    return _items(field, _WORD)
+
+
+@functools.lru_cache(maxsize=1024)
+def _tags(field: str) -> tuple[str, ...]:
+    return _items(field, _TAG)
+
+
+def _items(field: str, form: re.Pattern[str]) -> tuple[str, ...]:
+    items = tuple(field.split(',')) if field else ()
+    for item in items:
+        if not form.fullmatch(item):
+            raise ValueError(f'list {field!r}')
+    return items

@@ -21,6 +21,12 @@ import re
 from cinder_lvm_manage.logical_volume import LogicalVolume
 
 _UUID = r'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
+_EXAMPLE = '00000000-0000-4000-8000-000000000000'
+
+
+def ids_in(lv_name: str) -> list[str]:
+    """Return what may be IDs of Cinder in a name, whatever the templates."""
+    return re.findall(_UUID, lv_name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +50,12 @@ class CinderNames:
         """The snapshot's id in the name; None if it has none."""
         match = self._snapshot_name.fullmatch(lv_name)
         return match[1] if match else None
+
+    @property
+    def longest(self) -> int:
+        """How many characters the longest name has that Cinder gives an LV."""
+        return max(len(template % _EXAMPLE) for template in (
+            self.volume_template, self.of_snapshot(self.snapshot_template)))
 
     def of_snapshot(self, name: str) -> str:
         """The LV name for a snapshot's name.

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Mapping
 
 from cinder import context
 from cinder import objects
@@ -24,14 +25,17 @@ from cinder.scheduler.filters import extra_specs_ops
 from cinder.volume import volume_types
 
 from cinder_lvm_manage import adoption
+from cinder_lvm_manage import naming
+from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.claim import Owner
+from cinder_lvm_manage.claim import Sign
+from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.naming import CinderNames
-from cinder_lvm_manage.rules import Claim
-from cinder_lvm_manage.rules import SnapshotClaim
 
-# Both by LV name; an owner is the id of a volume or a snapshot.
+# Both by LV name.
 Claims = dict[str, Claim]
-Owners = dict[str, str]
+Owners = dict[str, Owner]
 
 # Cinder has no name for it: cinder/volume/api.py, delete.
 _ERROR_MANAGING_DELETING = 'error_managing_deleting'
@@ -44,7 +48,7 @@ def volume_claims(lv_names: Collection[str], inventory: Inventory,
                   names: CinderNames,
                   known: Iterable[objects.Volume] = (),
                   volume_type_id: str | None = None) -> Claims:
-    """Which volumes have these LVs, of whichever backend they are.
+    """Return which volumes have these LVs, of whichever backend they are.
 
     :param known: the volumes of this backend, where the caller has them;
         others that an LV's name or journal speaks of are looked up, in two
@@ -53,7 +57,7 @@ def volume_claims(lv_names: Collection[str], inventory: Inventory,
     """
     owners = _volume_owners(lv_names, inventory, names, known)
     for name in set(lv_names) - owners.keys():
-        # A thin snapshot whose origin is gone is none to LVM.
+        # To LVM, a thin snapshot whose origin was removed is no snapshot.
         if owner := _owner_by_snapshot_name(name, names):
             owners[name] = owner
     provisioning = _provisioning(volume_type_id)
@@ -67,10 +71,10 @@ def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
                     names: CinderNames,
                     known: Iterable[objects.Snapshot] = (),
                     parent: str | None = None) -> Claims:
-    """Which snapshots have these LVs, and which volumes their origins.
+    """Return which snapshots have these LVs, and which volumes their origins.
 
     :param known: the snapshots of this backend, where the caller has them
-    :param parent: id of the volume of which they are to be snapshots
+    :param parent: ID of the volume of which they are to be snapshots
     """
     owners = _snapshot_owners(lv_names, inventory, names, known)
     origins = {name: inventory.by_name[name].origin for name in lv_names}
@@ -85,59 +89,80 @@ def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
 def _volume_owners(lv_names: Collection[str], inventory: Inventory,
                    names: CinderNames,
                    known: Iterable[objects.Volume] = ()) -> Owners:
-    owners = {volume.name: volume.id for volume in known}
-    by_name: Owners = {}
-    by_journal: Owners = {}
+    journals = {name: journal for name in lv_names
+                if (journal := adoption.Journal.of(inventory.by_name[name]))}
+    ids_in_names = {name: naming.ids_in(name) for name in lv_names}
+    volumes = {volume.name_id: volume for volume in known}
+    volumes |= {volume.id: volume for volume in volumes.values()}
+    volumes |= _volumes({
+        *(journal.adopter for journal in journals.values()),
+        *(id_ for ids in ids_in_names.values() for id_ in ids)}
+        - volumes.keys())
+    owners = {}
     for name in lv_names:
-        if name in owners:
-            continue
-        if volume_id := names.volume_id(name):
-            by_name[name] = volume_id
-        elif journal := adoption.Journal.of(inventory.by_name[name]):
-            by_journal[name] = journal.adopter
-    volumes = _volumes({*by_name.values(), *by_journal.values()})
-    for name, volume_id in by_name.items():
-        if volume_id in volumes:
-            owners[name] = volumes[volume_id].id
-    for name, volume_id in by_journal.items():
-        # A journal on an LV that has not Cinder's name: an adoption that was
-        # cut off, unless the volume was available once, when somebody has
-        # renamed its LV by hand.
-        if volume_id in volumes and was_available(volumes[volume_id]):
-            owners[name] = volume_id
+        journal = journals.get(name)
+        adopter = volumes.get(journal.adopter) if journal else None
+        named = volumes.get(names.volume_id(name) or '')
+        # The journal of an interrupted adoption does not count on an LV that
+        # was not renamed yet.
+        if adopter and (adopter is named or was_available(adopter)):
+            owners[name] = _volume_owner(adopter, Sign.JOURNAL)
+        elif named:
+            owners[name] = _volume_owner(named, Sign.NAME)
+        else:
+            for id_ in ids_in_names[name]:
+                if id_ in volumes:
+                    owners[name] = _volume_owner(volumes[id_],
+                                                 Sign.ID_IN_NAME)
     return owners
+
+
+def _volume_owner(volume: objects.Volume, sign: Sign) -> Owner:
+    return Owner(volume.id, 'volume', volume.host or '', volume.status, sign)
 
 
 def _snapshot_owners(lv_names: Collection[str], inventory: Inventory,
                      names: CinderNames,
                      known: Iterable[objects.Snapshot]) -> Owners:
-    # Cinder's database finds snapshots by one id at a time: a query for each
+    # Cinder's database finds snapshots by one ID at a time: a query for each
     # LV whose snapshot is not known.
-    owners = {names.of_snapshot(snapshot.name): snapshot.id
-              for snapshot in known}
+    snapshots = {snapshot.id: snapshot for snapshot in known}
+    owners = {}
     for name in lv_names:
-        if name in owners:
+        journal = adoption.Journal.of(inventory.by_name[name])
+        adopter = (_snapshot(journal.adopter, snapshots) if journal else None)
+        if adopter and was_managed(adopter):
+            owners[name] = _snapshot_owner(adopter, Sign.JOURNAL,
+                                           snapshots)
             continue
-        if names.snapshot_id(name):
-            if owner := _owner_by_snapshot_name(name, names):
-                owners[name] = owner
-        elif journal := adoption.Journal.of(inventory.by_name[name]):
-            snapshot = _snapshot(journal.adopter)
-            if snapshot and was_managed(snapshot):
-                owners[name] = snapshot.id
+        named = names.snapshot_id(name)
+        for id_ in naming.ids_in(name):
+            if snapshot := _snapshot(id_, snapshots):
+                owners[name] = _snapshot_owner(
+                    snapshot, Sign.NAME if id_ == named else Sign.ID_IN_NAME,
+                    snapshots)
     return owners
 
 
-def _owner_by_snapshot_name(lv_name: str, names: CinderNames) -> str | None:
+def _snapshot_owner(snapshot: objects.Snapshot, sign: Sign,
+                    known: Mapping[str, objects.Snapshot]) -> Owner:
+    # A snapshot's host is its volume's: a query, which those of this backend
+    # do not need.
+    host = '' if snapshot.id in known else snapshot.host or ''
+    return Owner(snapshot.id, 'snapshot', host, snapshot.status, sign)
+
+
+def _owner_by_snapshot_name(lv_name: str, names: CinderNames) -> Owner | None:
     snapshot_id = names.snapshot_id(lv_name)
-    return snapshot_id if snapshot_id and _snapshot(snapshot_id) else None
+    snapshot = _snapshot(snapshot_id, {}) if snapshot_id else None
+    return _snapshot_owner(snapshot, Sign.NAME, {}) if snapshot else None
 
 
 def _provisioning(volume_type_id: str | None) -> frozenset[str]:
     """What the volume type allows, of thin and thick.
 
-    Types tell it by provisioning:type, which Cinder's scheduler reads when it
-    reckons capacity, or by the capabilities that LVMVolumeDriver reports.
+    A type says so with provisioning:type, from which Cinder's scheduler
+    computes capacity, or by the capabilities that LVMVolumeDriver reports.
     """
     specs = (volume_types.get_volume_type_extra_specs(volume_type_id)
              if volume_type_id else {})
@@ -153,27 +178,27 @@ def _provisioning(volume_type_id: str | None) -> frozenset[str]:
 
 
 def incomplete(adopters: Collection[str]) -> set[str]:
-    """Those of these volumes and snapshots that never became available.
+    """Return those of these volumes and snapshots that were never available.
 
-    Ids that Cinder knows not of, or no longer, are left out.
+    IDs that Cinder does not have are left out.
     """
     volumes = _volumes(set(adopters))
     found = {id_ for id_, volume in volumes.items()
              if not was_available(volume)}
     for id_ in set(adopters) - volumes.keys():
-        snapshot = _snapshot(id_)
+        snapshot = _snapshot(id_, {})
         if snapshot and not was_managed(snapshot):
             found.add(id_)
     return found
 
 
 def was_available(volume: objects.Volume) -> bool:
-    """Whether the volume was available at any time.
+    """Return whether the volume was available at any time.
 
     Cinder sets launched_at when a manage is complete
-    (flows/manager/create_volume.py, CreateVolumeOnFinishTask). If the
-    database fails just then, the status error_managing is saved after it, with
-    it; delete makes that error_managing_deleting.
+    (flows/manager/create_volume.py, CreateVolumeOnFinishTask), and
+    withdraw_if_it_fails keeps it from being saved with one that is not. An
+    older driver did not: the status says so too, until it changes.
     """
     return (volume.launched_at is not None
             and volume.status not in (fields.VolumeStatus.ERROR_MANAGING,
@@ -181,11 +206,41 @@ def was_available(volume: objects.Volume) -> bool:
 
 
 def was_managed(snapshot: objects.Snapshot) -> bool:
-    """Whether Cinder recorded that the snapshot took its LV.
+    """Return whether Cinder completed managing the snapshot.
 
-    It has no launched_at; the driver gives it a provider_id to save.
+    A snapshot has no launched_at; the driver has its provider_id saved, and
+    withdraw_if_it_fails has it removed.
     """
     return snapshot.provider_id is not None
+
+
+def withdraw_if_it_fails(resource: objects.Volume | objects.Snapshot,
+                         field: str) -> None:
+    """Keep a failed manage from being recorded as a complete one.
+
+    If Cinder's database fails at the end of a manage, Cinder saves the object
+    that it gave the driver once more, with an error status and whatever the
+    end of the manage had put into it (flows/common.py, error_out). No later
+    look at the database could tell it from a volume that was available, and
+    deleting it would remove the operator's LV.
+
+    :param field: the one by which was_available or was_managed decides
+    """
+    save = resource.save
+
+    def save_what_is_true() -> None:
+        if 'error' in resource.status:
+            setattr(resource, field, None)
+        save()
+
+    resource.save = save_what_is_true
+
+
+def record_as_never_available(volume: objects.Volume) -> None:
+    """Keep the next delete from being misled by the status of this one."""
+    if volume.launched_at is not None:
+        volume.launched_at = None
+        volume.save()
 
 
 def _volumes(ids: set[str]) -> dict[str, objects.Volume]:
@@ -201,7 +256,10 @@ def _volumes(ids: set[str]) -> dict[str, objects.Volume]:
     return volumes
 
 
-def _snapshot(snapshot_id: str) -> objects.Snapshot | None:
+def _snapshot(snapshot_id: str, known: Mapping[str, objects.Snapshot]
+              ) -> objects.Snapshot | None:
+    if snapshot_id in known:
+        return known[snapshot_id]
     found = objects.SnapshotList.get_all(context.get_admin_context(),
                                          filters={'id': snapshot_id})
     return found[0] if found else None

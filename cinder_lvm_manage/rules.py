@@ -12,7 +12,7 @@
 
 """The rules against managing an LV, as tables, each with reason and remedy.
 
-They follow lvs(8): read them beside that page's "lv_attr bits". Nobody but
+They follow lvs(8): read them beside that page's "lv_attr bits". Only
 verdict.judge asks them.
 """
 
@@ -21,17 +21,24 @@ from __future__ import annotations
 from collections.abc import Callable
 import dataclasses
 import enum
-import functools
 import re
 from typing import Any
 
 from oslo_utils import units
 
+from cinder_lvm_manage import adoption
 from cinder_lvm_manage import block_device
+from cinder_lvm_manage import logical_volume
+from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.claim import Policy
+from cinder_lvm_manage.claim import Sign
+from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
-from cinder_lvm_manage.logical_volume import Shape
-from cinder_lvm_manage.naming import CinderNames
+from cinder_lvm_manage.lv_attr import Health
+from cinder_lvm_manage.lv_attr import Permissions
+from cinder_lvm_manage.lv_attr import State
+from cinder_lvm_manage.lv_attr import VolumeType
 
 
 class Kind(enum.Enum):
@@ -40,52 +47,6 @@ class Kind(enum.Enum):
     ALREADY_MANAGED = enum.auto()
     UNSAFE = enum.auto()
     TYPE_MISMATCH = enum.auto()
-
-
-@dataclasses.dataclass(frozen=True)
-class Policy:
-    """What the backend's volumes are, and what its operator has allowed.
-
-    :ivar names: how Cinder names its volumes
-    :ivar thin_pool: the pool of the backend's volumes; None if they are thick
-    :ivar in_use: an open LV may be managed
-    :ivar without_device_mapper: an LV whose state the kernel does not tell
-        may be managed
-    :ivar extend_to_gib: a volume's LV is made as long as its whole GiB
-    """
-
-    names: CinderNames
-    thin_pool: str | None = None
-    in_use: bool = False
-    without_device_mapper: bool = False
-    extend_to_gib: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """Cinder's claim to an LV as a volume.
-
-    :ivar owner: id of the volume (or snapshot) that has the LV already
-    :ivar provisioning: what its volume type allows, of thin and thick
-    :ivar encrypted: whether its volume type has volumes encrypted
-    """
-
-    owner: str | None = None
-    provisioning: frozenset[str] = frozenset({'thin', 'thick'})
-    encrypted: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class SnapshotClaim(Claim):
-    """Cinder's claim to an LV as a snapshot.
-
-    :ivar origin_owner: id of the volume that has the LV's origin
-    :ivar parent: id of the volume of which it is to be a snapshot; None for
-        any
-    """
-
-    origin_owner: str | None = None
-    parent: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +65,38 @@ class Case:
                 if self.lv.is_thin else None)
 
     @property
+    def cinders_pool(self) -> str:
+        """The only thin pool that Cinder uses in the group."""
+        return f'{self.inventory.vg_name}-pool'
+
+    @property
+    def owned_elsewhere(self) -> bool:
+        """Whether the owner's cinder-volume runs on another host."""
+        owner = self.claim.owner
+        return (owner is not None and owner.host != ''
+                and owner.machine != self.policy.machine)
+
+    @property
+    def journal_removal(self) -> str:
+        """The command that removes an adoption's tags; empty without any."""
+        tags = sorted(adoption.journal_tags(self.lv))
+        return (f'; then run `lvchange --deltag {" --deltag ".join(tags)} '
+                f'{self.inventory.vg_name}/NEWNAME`' if tags else '')
+
+    @property
     def users(self) -> str:
-        """Who holds the LV open, where that can be told."""
+        """Who holds the LV open, where that can be determined."""
         return ''.join(f', {user}'
                        for user in block_device.users(self.lv.device))
 
     @property
+    def unusable_name(self) -> str:
+        """Why LVM refuses to rename an LV to this one's name, if it does."""
+        return logical_volume.unusable(self.lv.name, self.inventory.vg_name)
+
+    @property
     def extend_to(self) -> int | None:
-        """Bytes that the LV is to be made long as a volume; None if none."""
+        """Bytes to which managing it as a volume extends it; None if not."""
         if (not self.policy.extend_to_gib
                 or isinstance(self.claim, SnapshotClaim)):
             return None
@@ -119,11 +104,17 @@ class Case:
         return whole if self.lv.size < whole else None
 
     @property
-    def missing(self) -> int:
-        """Bytes that extending the LV lacks in the group; at least."""
-        if self.extend_to is None or self.lv.is_thin:
-            return 0
-        return max(0, self.extend_to - self.lv.size - self.inventory.free)
+    def extended(self) -> int:
+        """Bytes that LVM would really make it long; 0 if it keeps its size."""
+        return (self.inventory.allocated(self.extend_to, self.lv)
+                if self.extend_to else 0)
+
+    @property
+    def metadata_needed(self) -> int:
+        """Bytes by which managing it makes the group's metadata grow."""
+        return adoption.metadata_needed(
+            self.lv, len(self.inventory.dependents(self.lv)),
+            self.policy.names.longest, self.extend_to is not None)
 
     @property
     def dependents(self) -> str:
@@ -131,283 +122,437 @@ class Case:
         return ', '.join(dependent.name for dependent
                          in self.inventory.dependents(self.lv))
 
+    @property
+    def read_only_devices(self) -> str:
+        """The devices of physical volumes that cannot be written to."""
+        return ', '.join(pv.name for pv in self.inventory.physical_volumes
+                         if pv.device in self.inventory.read_only_devices)
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """One line of the table; the texts are formatted with case and lv."""
+    """One line of the table; the texts are formatted with case and lv.
 
+    :ivar code: names the reason for programs; it does not change
+    """
+
+    code: str
     applies: Callable[[Case], object]
     why: str
     remedy: str
     kind: Kind = Kind.UNSAFE
 
 
-# lv_attr's characters, by the place that lvs(8) gives them.
-_TYPE, _PERMISSIONS, _ALLOCATION, _STATE, _OPEN, _TARGET, _HEALTH = (
-    0, 1, 2, 4, 5, 6, 8)
-
-
-@dataclasses.dataclass(frozen=True)
-class _OfShape:
-    """The LV's shape alone decides."""
-
-    decides: Callable[[Shape], object]
-
-    def __call__(self, case: Case) -> object:
-        return self.decides(case.lv.shape)
-
-
-def _attr(place: int, characters: str) -> _OfShape:
-    return _OfShape(lambda shape: shape.attr[place] in characters)
-
-
-def _pool_attr(place: int, characters: str) -> Callable[[Case], bool]:
+def _pool_health(character: str) -> Callable[[Case], bool]:
     return lambda case: (case.thin_pool is not None
-                         and case.thin_pool.attr[place] in characters)
+                         and case.thin_pool.attr.health == character)
 
 
-def _pool_of(layout: str) -> _OfShape:
-    return _OfShape(lambda shape: {'pool', layout} <= set(shape.layouts))
+def _is_pool(case: Case, layout: str) -> bool:
+    return {'pool', layout} <= set(case.lv.layouts)
 
 
 # The snapshot from which Cinder's LVM driver copies a thick clone.
 _CINDERS_TEMPORARY = re.compile(r'clone-snap-[0-9a-f-]{36}')
+# Of a volume or snapshot that Cinder is still managing, or failed to manage.
+_MANAGING = ('managing', 'error_managing', 'error_managing_deleting')
 
 AS_ANY = (
     # Whose it is.
-    Rule(lambda case: case.claim.owner,
-         'is already managed as {claim.owner}',
-         'nothing is to be done, or unmanage that one first',
+    Rule('already-managed',
+         lambda case: (case.claim.owner and not case.owned_elsewhere
+                       and case.claim.owner.sign is not Sign.ID_IN_NAME
+                       and case.claim.owner.status not in _MANAGING
+                       and 'error' not in case.claim.owner.status),
+         'is already managed as {claim.owner.kind} {claim.owner.id}',
+         'no action is needed; to manage it again, unmanage that '
+         '{claim.owner.kind} first',
          Kind.ALREADY_MANAGED),
-    Rule(lambda case: _CINDERS_TEMPORARY.fullmatch(case.lv.name),
+    Rule('already-managed-elsewhere',
+         lambda case: (case.owned_elsewhere
+                       and case.claim.owner.sign is not Sign.ID_IN_NAME),
+         'is already managed as {claim.owner.kind} {claim.owner.id} by '
+         '{claim.owner.host}',
+         'leave it to that host if both hosts see the same disks; if {vg} is '
+         "a copy of that host's volume group, do not unmanage "
+         '{claim.owner.id}, which would change the original, but run '
+         '`lvrename {vg} {lv.name} NEWNAME` here{case.journal_removal}',
+         Kind.ALREADY_MANAGED),
+    Rule('manage-incomplete',
+         lambda case: (case.claim.owner and not case.owned_elsewhere
+                       and case.claim.owner.sign is not Sign.ID_IN_NAME
+                       and case.claim.owner.status in _MANAGING),
+         'is already managed as {claim.owner.kind} {claim.owner.id}, which '
+         'has not become available (status {claim.owner.status})',
+         'wait if it is still being managed; otherwise set its state to '
+         'error and delete it, which restores the LV',
+         Kind.ALREADY_MANAGED),
+    Rule('owner-in-error',
+         lambda case: (case.claim.owner and not case.owned_elsewhere
+                       and case.claim.owner.sign is not Sign.ID_IN_NAME
+                       and case.claim.owner.status not in _MANAGING
+                       and 'error' in case.claim.owner.status),
+         'is already managed as {claim.owner.kind} {claim.owner.id}, whose '
+         'status is {claim.owner.status}',
+         'find the cause in the log of cinder-volume, then repeat what '
+         'failed, or reset the state of the {claim.owner.kind}',
+         Kind.ALREADY_MANAGED),
+    Rule('id-in-name',
+         lambda case: (case.claim.owner
+                       and case.claim.owner.sign is Sign.ID_IN_NAME),
+         'has the ID of {claim.owner.kind} {claim.owner.id} in its name, '
+         'which Cinder has on {claim.owner.host}',
+         'if volume_name_template or snapshot_name_template has been '
+         'changed, change it back, because the LV is that '
+         "{claim.owner.kind}'s; otherwise rename the LV with `lvrename {vg} "
+         '{lv.name} NEWNAME`',
+         Kind.ALREADY_MANAGED),
+    Rule('clone-snapshot',
+         lambda case: _CINDERS_TEMPORARY.fullmatch(case.lv.name),
          "is Cinder's temporary snapshot for a clone",
-         'Cinder removes it when the clone is done; if none is being made, '
-         'lvremove it'),
-    Rule(lambda case: case.lv.name == 'lvmlock',
-         "holds lvmlockd's leases",
+         'wait until the clone is complete, when Cinder removes it; if no '
+         'clone is being made, remove it with `lvremove {vg}/{lv.name}`'),
+    Rule('lvmlockd-leases',
+         lambda case: case.lv.name == 'lvmlock',
+         'holds the leases of lvmlockd',
          'leave it to lvmlockd'),
 
+    # Whether its name could be restored.
+    Rule('name-not-restorable',
+         lambda case: case.unusable_name,
+         'has a name that unmanage could not restore: {case.unusable_name}',
+         'rename it with `lvrename {vg} {lv.name} NEWNAME`'),
+
     # What LVM keeps for its own use, and pools.
-    Rule(_pool_of('thin'),
+    Rule('thin-pool',
+         lambda case: _is_pool(case, 'thin'),
          'is a thin pool',
          'manage the thin volumes in it'),
-    Rule(_pool_of('vdo'),
+    Rule('vdo-pool',
+         lambda case: _is_pool(case, 'vdo'),
          'is a VDO pool',
-         'manage the VDO volume on it'),
-    Rule(_pool_of('cache'),
+         'manage none of it: no backend supports VDO volumes'),
+    Rule('cache-pool',
+         lambda case: _is_pool(case, 'cache'),
          'is a cache pool',
          'manage the LV that it caches'),
-    Rule(_OfShape(lambda shape: ('private' in shape.roles
-                                 and 'pool' not in shape.layouts)),
+    Rule('internal',
+         lambda case: ('private' in case.lv.roles
+                       and 'pool' not in case.lv.layouts),
          'is internal to LVM',
-         'manage the LV that it is a part of'),
-    Rule(_OfShape(lambda shape: (shape.attr[_TYPE] == 'v'
-                                 and 'vdo' not in shape.layouts)),
-         'has no storage behind it',
-         'lvremove it'),
+         'manage the LV that it is part of'),
+    Rule('unknown-segments',
+         lambda case: case.lv.has_unknown_segments,
+         'has segments of a type that this LVM does not know',
+         'use an LVM version that knows the type; do not remove the LV, '
+         'because its data may be intact'),
+    Rule('no-storage',
+         lambda case: (case.lv.attr.volume_type == VolumeType.VIRTUAL
+                       and 'vdo' not in case.lv.layouts
+                       and not case.lv.has_unknown_segments),
+         'has segments that store no data (type error or zero)',
+         'see `lvs --segments {vg}/{lv.name}`; restore what is missing with '
+         'vgcfgrestore, or copy what is readable to a new LV'),
 
     # What it is to other LVs.
-    Rule(_attr(_TYPE, 'S'),
+    Rule('merging-snapshot',
+         lambda case: (case.lv.attr.volume_type
+                       == VolumeType.MERGING_SNAPSHOT),
          'is being merged into its origin',
-         'wait until the merge is done and manage {lv.origin}'),
-    Rule(_OfShape(lambda shape: any(role.endswith('extthinorigin')
-                                    for role in shape.roles)),
+         'wait until the merge is complete, then manage {lv.origin}'),
+    Rule('external-origin',
+         lambda case: any(role.endswith('extthinorigin')
+                          for role in case.lv.roles),
          'is the external origin of {case.dependents}, which would be '
          'lost with it',
-         'copy it to an LV of its own and manage that'),
+         'copy it to a new LV and manage that'),
 
     # What LVM is doing to it.
-    Rule(_attr(_TYPE, 'p'),
+    Rule('pvmove',
+         lambda case: case.lv.attr.volume_type == VolumeType.PVMOVE,
          'is the temporary LV of a pvmove',
-         'wait until pvmove is done'),
-    Rule(_attr(_TYPE, 'c'),
+         'wait until pvmove is complete'),
+    Rule('converting',
+         lambda case: case.lv.attr.volume_type == VolumeType.CONVERTING,
          'is being converted',
-         'wait until lvconvert is done'),
-    Rule(_OfShape(lambda shape: shape.attr[_ALLOCATION].isupper()),
+         'wait until lvconvert is complete'),
+    Rule('locked-by-pvmove',
+         lambda case: case.lv.attr.allocation.isupper(),
          'is locked by a pvmove',
-         'wait until pvmove is done, or pvmove --abort'),
-    Rule(_attr(_HEALTH, 's'),
+         'wait until pvmove is complete, or run `pvmove --abort`'),
+    Rule('reshaping',
+         lambda case: case.lv.attr.health == Health.RESHAPING,
          'is being reshaped',
-         'wait until lvconvert is done'),
-    Rule(_attr(_HEALTH, 'R'),
+         'wait until lvconvert is complete'),
+    Rule('reshape-unfinished',
+         lambda case: case.lv.attr.health == Health.REMOVE,
          'has images to be removed after a reshape',
-         'finish with lvconvert --stripes, see lvmraid(7)'),
+         'finish the reshape with `lvconvert --stripes`, see lvmraid(7)'),
 
     # Whether its data can be read and written.
-    Rule(_attr(_STATE, 'sSM'),
+    Rule('suspended',
+         lambda case: case.lv.attr.state in (
+             State.SUSPENDED, State.SUSPENDED_INVALID_SNAPSHOT,
+             State.SUSPENDED_MERGE_FAILED),
          'is suspended',
-         'dmsetup resume it'),
-    Rule(_attr(_STATE, 'IS'),
+         'run `dmsetup resume` on its device'),
+    Rule('invalid-snapshot',
+         lambda case: case.lv.is_invalid_snapshot,
          'is an invalid snapshot',
-         'lvremove it; its data is gone'),
-    Rule(_attr(_STATE, 'mM'),
+         'remove it with `lvremove {vg}/{lv.name}`; its data is lost'),
+    Rule('merge-failed',
+         lambda case: case.lv.attr.state in (
+             State.MERGE_FAILED, State.SUSPENDED_MERGE_FAILED),
          'is a snapshot whose merge has failed',
          'see lvconvert --merge in lvconvert(8)'),
-    Rule(_attr(_STATE, 'di'),
+    Rule('no-live-table',
+         lambda case: case.lv.attr.state in (State.NO_TABLE,
+                                             State.INACTIVE_TABLE),
          'has a device without a live table',
-         'lvchange --refresh {vg}/{lv.name}'),
-    Rule(_attr(_STATE, 'cC'),
+         'run `lvchange --refresh {vg}/{lv.name}`'),
+    Rule('needs-check',
+         lambda case: case.lv.attr.state in (State.NEEDS_CHECK,
+                                             State.SUSPENDED_NEEDS_CHECK),
          'needs a check',
-         'lvconvert --repair {vg}/{lv.name}'),
-    Rule(_attr(_STATE, 'h'),
+         'run `lvconvert --repair {vg}/{lv.name}`'),
+    Rule('historical',
+         lambda case: case.lv.attr.state == State.HISTORICAL,
          'is historical: only its name is left',
-         'nothing can be managed here'),
-    Rule(_attr(_TARGET, 'u'),
-         'has a target this kernel does not know',
-         'load the kernel module that it needs'),
-    Rule(_attr(_HEALTH, 'p'),
-         'lies on a missing physical volume',
-         'bring it back, then vgextend --restoremissing {vg} PV'),
-    Rule(_attr(_HEALTH, 'r'),
+         'there is nothing to manage'),
+    Rule('partial',
+         lambda case: case.lv.attr.health == Health.PARTIAL,
+         'is on a missing physical volume',
+         'reconnect the device, then run `vgextend --restoremissing {vg} PV`'),
+    Rule('raid-refresh',
+         lambda case: case.lv.attr.health == Health.REFRESH,
          'has a RAID image that needs refresh or repair',
-         'lvchange --refresh or lvconvert --repair {vg}/{lv.name}'),
-    Rule(_attr(_HEALTH, 'm'),
+         'run `lvchange --refresh {vg}/{lv.name}` or `lvconvert --repair '
+         '{vg}/{lv.name}`'),
+    Rule('raid-mismatches',
+         lambda case: case.lv.attr.health == Health.MISMATCHES,
          'has RAID images that differ',
-         'lvchange --syncaction repair {vg}/{lv.name}'),
-    Rule(_attr(_HEALTH, 'E'),
+         'run `lvchange --syncaction repair {vg}/{lv.name}`'),
+    Rule('writecache-error',
+         lambda case: case.lv.attr.health == Health.ERROR,
          'has errors in its writecache',
          'see lvmcache(7)'),
-    Rule(_attr(_HEALTH, 'F'),
+    Rule('failed',
+         lambda case: case.lv.attr.health == Health.FAILED,
          'has failed',
-         'see lvmthin(7) or lvmraid(7) on repairing it'),
-    Rule(_attr(_HEALTH, 'D'),
+         'see lvmthin(7) or lvmraid(7) for how to repair it'),
+    Rule('out-of-data',
+         lambda case: case.lv.attr.health == Health.OUT_OF_DATA,
          'is out of data space',
-         'lvextend {vg}/{lv.name}'),
-    Rule(_attr(_HEALTH, 'M'),
+         'extend it with lvextend'),
+    Rule('metadata-read-only',
+         lambda case: case.lv.attr.health == Health.METADATA_READ_ONLY,
          'has read-only metadata',
-         'see lvmthin(7) on repairing metadata'),
-    Rule(_pool_attr(_HEALTH, 'F'),
-         'lies in thin pool {lv.pool}, which has failed',
-         'lvconvert --repair {vg}/{lv.pool}'),
-    Rule(_pool_attr(_HEALTH, 'D'),
-         'lies in thin pool {lv.pool}, which is out of data space',
-         'lvextend {vg}/{lv.pool}'),
-    Rule(_pool_attr(_HEALTH, 'M'),
-         'lies in thin pool {lv.pool}, whose metadata is read-only',
-         'lvconvert --repair {vg}/{lv.pool}'),
-    Rule(_pool_attr(_HEALTH, 'p'),
-         'lies in thin pool {lv.pool}, which has a missing physical volume',
-         'bring it back, then vgextend --restoremissing {vg} PV'),
-    Rule(_pool_attr(_STATE, 'cC'),
-         'lies in thin pool {lv.pool}, which needs a check',
-         'lvconvert --repair {vg}/{lv.pool}'),
+         'see lvmthin(7) for how to repair its metadata'),
+    Rule('pool-failed',
+         _pool_health(Health.FAILED),
+         'is in thin pool {lv.pool}, which has failed',
+         'run `lvconvert --repair {vg}/{lv.pool}`'),
+    Rule('pool-out-of-data',
+         _pool_health(Health.OUT_OF_DATA),
+         'is in thin pool {lv.pool}, which is out of data space',
+         'extend the pool with lvextend'),
+    Rule('pool-metadata-read-only',
+         _pool_health(Health.METADATA_READ_ONLY),
+         'is in thin pool {lv.pool}, whose metadata is read-only',
+         'run `lvconvert --repair {vg}/{lv.pool}`'),
+    Rule('pool-partial',
+         _pool_health(Health.PARTIAL),
+         'is in thin pool {lv.pool}, which is on a missing physical volume',
+         'reconnect the device, then run `vgextend --restoremissing {vg} PV`'),
+    Rule('pool-needs-check',
+         lambda case: (case.thin_pool is not None
+                       and case.thin_pool.attr.state in (
+                           State.NEEDS_CHECK, State.SUSPENDED_NEEDS_CHECK)),
+         'is in thin pool {lv.pool}, which needs a check',
+         'run `lvconvert --repair {vg}/{lv.pool}`'),
 
     # Whether somebody uses it.
-    Rule(lambda case: case.lv.is_open and not case.policy.in_use,
+    Rule('in-use',
+         lambda case: case.lv.is_open and not case.policy.in_use,
          'is open{case.users}',
          'stop what uses it, see `lsblk` and `fuser -vm` for its device; '
          'or set lvm_manage_in_use'),
-    Rule(lambda case: ('X' in case.lv.attr[_STATE:]
+    Rule('undetermined',
+         lambda case: (case.lv.attr.undetermined
                        and not case.policy.without_device_mapper),
-         'is in a state that LVM cannot tell (lv_attr {lv.attr})',
-         'see that device-mapper works on this host; only if nothing is '
-         'ever active here, set lvm_manage_without_device_mapper'),
+         'is in a state that cannot be determined (lv_attr {lv.attr})',
+         'check that device-mapper works on this host; set '
+         'lvm_manage_without_device_mapper only if LVs are never activated '
+         'on this host'),
+    Rule('unknown-attr',
+         lambda case: case.lv.attr.unknown,
+         'is of a type or in a state that this driver does not know (lv_attr '
+         '{lv.attr})',
+         'upgrade this driver to a release that knows this LVM version'),
 
-    # Whether the group lets itself be changed.
-    Rule(lambda case: case.inventory.exported,
-         'lies in the exported volume group {vg}',
-         'vgimport {vg}'),
-    Rule(lambda case: case.inventory.partial,
-         'lies in volume group {vg}, of which a physical volume is missing: '
-         'LVM refuses to change it',
-         'bring it back, or vgreduce --removemissing {vg}'),
-    Rule(lambda case: not case.inventory.writeable,
-         'lies in the read-only volume group {vg}',
-         'vgcfgrestore metadata in which it is writeable'),
+    # Whether the group can be changed.
+    Rule('group-exported',
+         lambda case: case.inventory.exported,
+         'is in the exported volume group {vg}',
+         'run `vgimport {vg}`'),
+    Rule('group-partial',
+         lambda case: case.inventory.partial,
+         'is in volume group {vg}, which LVM does not change because a '
+         'physical volume is missing',
+         'reconnect the device; or, if it is lost, run `vgreduce '
+         '--removemissing {vg}`'),
+    Rule('group-read-only',
+         lambda case: not case.inventory.writeable,
+         'is in the read-only volume group {vg}',
+         'restore metadata in which it is writeable, with vgcfgrestore'),
+    Rule('device-read-only',
+         lambda case: case.inventory.read_only_devices,
+         'is in volume group {vg}, whose metadata cannot be written to '
+         '{case.read_only_devices}, a read-only device',
+         'make the device writeable, see blockdev(8)'),
+    Rule('duplicate-devices',
+         lambda case: case.inventory.duplicates,
+         'is in volume group {vg}, which LVM does not change because of '
+         'duplicate physical volumes on {duplicates}',
+         'disconnect the copy, or hide it from LVM with lvmdevices(8) or a '
+         'filter in lvm.conf'),
+    Rule('group-unknown-segments',
+         lambda case: case.inventory.has_unknown_segments,
+         'is in volume group {vg}, which LVM does not change because it does '
+         'not know all types of segments in it',
+         'use an LVM version that knows them, see `lvs --all -o '
+         'lv_name,segtype {vg}`'),
+    Rule('no-lock',
+         lambda case: not case.inventory.locked,
+         'is in the shared volume group {vg}, whose lock LVM cannot get',
+         'check that lvmlockd and its lock manager are running, then run '
+         '`vgchange --lockstart {vg}`'),
+    Rule('metadata-full',
+         lambda case: case.inventory.metadata_free < case.metadata_needed,
+         'is in volume group {vg}, whose metadata area has '
+         '{case.inventory.metadata_free} bytes free; managing the LV may take '
+         '{case.metadata_needed}',
+         'remove unused LVs or tags from the group; or add a physical volume '
+         'with a larger metadata area (pvcreate --metadatasize) and run '
+         '`pvchange --metadataignore y` on those with a small one'),
 
     # Whether it is what this backend's volumes are.
-    Rule(lambda case: case.lv.is_thin and case.policy.thin_pool is None,
+    Rule('thin-on-thick-backend',
+         lambda case: (case.lv.is_thin and case.policy.thin_pool is None
+                       and case.lv.pool == case.cinders_pool),
          "is thin, in pool {lv.pool}, but this backend's volumes are thick",
-         'manage it through a backend with lvm_type = thin',
+         'manage it with a backend that has lvm_type = thin',
          Kind.TYPE_MISMATCH),
-    Rule(lambda case: (case.lv.is_thin
-                       and case.policy.thin_pool is not None
-                       and case.lv.pool != case.policy.thin_pool),
-         'lies in thin pool {lv.pool}, but this backend has its volumes in '
-         '{case.policy.thin_pool}',
-         'manage it through a backend with that pool',
+    Rule('other-pool',
+         lambda case: (case.lv.is_thin and case.lv.pool != case.cinders_pool
+                       and case.cinders_pool not in case.inventory.by_name),
+         'is in thin pool {lv.pool}; Cinder only uses a thin pool named '
+         '{case.cinders_pool}',
+         'if nothing else needs the pool under its name, run `lvrename {vg} '
+         '{lv.pool} {case.cinders_pool}`, and manage the LV with a backend '
+         'that has lvm_type = thin',
          Kind.TYPE_MISMATCH),
-    Rule(_OfShape(lambda shape: ('vdo' in shape.layouts
-                                 and 'pool' not in shape.layouts)),
-         "is a VDO volume, in pool {lv.pool}, as no backend's are",
-         'copy it to an LV of its own and manage that',
+    Rule('second-pool',
+         lambda case: (case.lv.is_thin and case.lv.pool != case.cinders_pool
+                       and case.cinders_pool in case.inventory.by_name),
+         'is in thin pool {lv.pool}; Cinder only uses the thin pool '
+         '{case.cinders_pool} of this volume group',
+         'create a volume and copy the data of the LV to it',
          Kind.TYPE_MISMATCH),
-    Rule(lambda case: (case.policy.thin_pool is not None
+    Rule('vdo',
+         lambda case: ('vdo' in case.lv.layouts
+                       and 'pool' not in case.lv.layouts),
+         'is a VDO volume (pool {lv.pool}), which no backend supports',
+         'copy it to a new LV and manage that',
+         Kind.TYPE_MISMATCH),
+    Rule('thick-on-thin-backend',
+         lambda case: (case.policy.thin_pool is not None
                        and not case.lv.is_thin),
-         'is thick, but this backend has its volumes in thin pool '
+         "is thick, but this backend's volumes are in thin pool "
          '{case.policy.thin_pool}',
-         'manage it through a backend with lvm_type = default',
+         'manage it with a backend that has lvm_type = default',
          Kind.TYPE_MISMATCH),
 )
 
 
 AS_VOLUME = (
-    Rule(lambda case: case.policy.names.is_snapshot(case.lv),
+    Rule('snapshot',
+         lambda case: case.policy.names.is_snapshot(case.lv),
          'is a snapshot of {lv.origin}',
          'manage it as a snapshot, once {lv.origin} is managed'),
-    Rule(_attr(_TYPE, 'O'),
+    Rule('merging-origin',
+         lambda case: case.lv.attr.volume_type == VolumeType.MERGING_ORIGIN,
          'has a snapshot that is being merged into it',
-         'wait until the merge is done'),
-    Rule(_attr(_PERMISSIONS, 'r'),
+         'wait until the merge is complete'),
+    Rule('read-only',
+         lambda case: case.lv.attr.permissions == Permissions.READ_ONLY,
          'is read-only',
-         'lvchange --permission rw {vg}/{lv.name}'),
-    Rule(_attr(_PERMISSIONS, 'R'),
+         'run `lvchange --permission rw {vg}/{lv.name}`'),
+    Rule('activated-read-only',
+         lambda case: (case.lv.attr.permissions
+                       == Permissions.READ_ONLY_ACTIVATION),
          'is activated read-only',
-         'take it out of activation/read_only_volume_list in lvm.conf and '
-         'lvchange --refresh {vg}/{lv.name}'),
+         'remove it from activation/read_only_volume_list in lvm.conf, then '
+         'run `lvchange --refresh {vg}/{lv.name}`'),
 
-    # Whether it can be made as long as its whole GiB.
-    Rule(lambda case: case.missing,
-         'is to be extended from {lv.size} to {case.extend_to} bytes, but '
-         'volume group {vg} has {case.inventory.free} free',
-         'vgextend {vg}, or unset lvm_manage_extend_to_gib'),
-    Rule(lambda case: (case.extend_to and case.lv.activation.active
-                       and case.lv.attr[_TYPE] == 'o'),
-         'is to be extended to {case.extend_to} bytes, which LVM does not do '
-         'to an active LV with thick snapshots',
-         'lvchange --activate n {vg}/{lv.name}, or unset '
+    # Whether it can be extended to its whole GiB.
+    Rule('extend-inexact',
+         lambda case: case.extended != (case.extend_to or 0),
+         'cannot be extended to exactly {lv.size_gib} GiB: LVM would make it '
+         '{case.extended} bytes long',
+         'unset lvm_manage_extend_to_gib; a volume may be shorter than its '
+         'recorded size'),
+    Rule('no-room',
+         lambda case: (case.extend_to and not case.inventory.has_room(
+             case.lv, case.extended)),
+         'must grow from {lv.size} to {case.extend_to} bytes, for which '
+         'volume group {vg} has no room',
+         'add a physical volume with `vgextend {vg} PV`, or unset '
+         'lvm_manage_extend_to_gib'),
+    Rule('extend-active-origin',
+         lambda case: (case.extend_to and case.lv.activation.active
+                       and case.lv.attr.volume_type == VolumeType.ORIGIN),
+         'must grow to {case.extend_to} bytes, which LVM cannot do while it '
+         'is active and has thick snapshots',
+         'run `lvchange --activate n {vg}/{lv.name}`, or unset '
          'lvm_manage_extend_to_gib'),
 
     # Whether it is what the volume's type asks for.
-    Rule(lambda case: case.lv.provisioning not in case.claim.provisioning,
+    Rule('type-provisioning',
+         lambda case: case.lv.provisioning not in case.claim.provisioning,
          'is {lv.provisioning}, which the volume type does not allow',
          'manage it with a volume type whose provisioning:type is '
-         '{lv.provisioning}, or that has none',
+         '{lv.provisioning} or not set',
          Kind.TYPE_MISMATCH),
     # os_brick/encryptors/luks.py, attach_volume; Cinder means to refuse it,
     # but looks for the encryption where it is not (cinder/volume/api.py,
     # _is_encrypted).
-    Rule(lambda case: case.claim.encrypted,
-         'is to be of a volume type with encryption: what is no LUKS device '
-         'is formatted as one when it is attached, and its data lost',
+    Rule('type-encrypted',
+         lambda case: case.claim.encrypted,
+         'cannot have an encrypted volume type: attaching it would format it '
+         'as LUKS and destroy its data',
          'manage it with a volume type without encryption',
          Kind.TYPE_MISMATCH),
 )
 
 AS_SNAPSHOT = (
-    Rule(lambda case: not case.policy.names.is_snapshot(case.lv),
+    Rule('not-a-snapshot',
+         lambda case: not case.policy.names.is_snapshot(case.lv),
          'is not a snapshot',
          'manage it as a volume'),
-    Rule(lambda case: (case.policy.names.is_snapshot(case.lv)
+    Rule('foreign-snapshot',
+         lambda case: (case.policy.names.is_snapshot(case.lv)
                        and case.claim.origin_owner is None),
-         'is a snapshot of LV {lv.origin}, which is no volume of Cinder',
+         'is a snapshot of LV {lv.origin}, which Cinder does not manage',
          'manage {lv.origin} as a volume first'),
-    Rule(lambda case: (case.claim.origin_owner is not None
+    Rule('snapshot-of-another-volume',
+         lambda case: (case.claim.origin_owner is not None
                        and case.claim.parent is not None
-                       and case.claim.origin_owner != case.claim.parent),
-         'is a snapshot of volume {claim.origin_owner}, not of volume '
+                       and case.claim.origin_owner.id != case.claim.parent),
+         'is a snapshot of volume {claim.origin_owner.id}, not of volume '
          '{claim.parent}',
-         'manage it under volume {claim.origin_owner}'),
+         'manage it as a snapshot of volume {claim.origin_owner.id}'),
 )
 
-_RULES = {Claim: AS_ANY + AS_VOLUME, SnapshotClaim: AS_ANY + AS_SNAPSHOT}
-
-
-# There are few different shapes in a group: what they alone decide is looked
-# up once for each. To judge many LVs takes a third of the time, so.
-@functools.cache
-def left_by(shape: Shape, claim: type[Claim]) -> tuple[Rule, ...]:
-    """The rules but those that apply to no LV of this shape."""
-    return tuple(rule for rule in _RULES[claim]
-                 if not isinstance(rule.applies, _OfShape)
-                 or rule.applies.decides(shape))
+# By the class of the claim.
+RULES = {Claim: AS_ANY + AS_VOLUME, SnapshotClaim: AS_ANY + AS_SNAPSHOT}

@@ -21,14 +21,20 @@ import dataclasses
 
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import rules
+from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 
 
 @dataclasses.dataclass(frozen=True)
 class Reason:
-    """Why an LV may not be managed, and what to do about it."""
+    """Why an LV may not be managed, and what to do about it.
 
+    :ivar code: names the reason for programs
+    """
+
+    code: str
     kind: rules.Kind
     why: str
     remedy: str
@@ -70,17 +76,17 @@ class Verdict:
             raise errors.NotManageable(lv.name, self)
 
 
-def judge(lv: LogicalVolume, inventory: Inventory, claim: rules.Claim,
-          policy: rules.Policy) -> Verdict:
-    """Whether this LV may be managed as what it is claimed as.
+def judge(lv: LogicalVolume, inventory: Inventory, claim: Claim,
+          policy: Policy) -> Verdict:
+    """Return whether this LV may be managed as what it is claimed as.
 
     :param inventory: what the LV was found in
     """
     case = rules.Case(lv, inventory, claim, policy)
-    words = {'case': case, 'claim': claim, 'lv': lv, 'vg': inventory.vg_name}
-    possible = rules.left_by(lv.shape, type(claim))  # type: ignore[arg-type]
+    words = {'case': case, 'claim': claim, 'lv': lv, 'vg': inventory.vg_name,
+             'duplicates': ', '.join(inventory.duplicates)}
     return Verdict(tuple(
-        Reason(rule.kind, rule.why.format(**words),
+        Reason(rule.code, rule.kind, rule.why.format(**words),
                rule.remedy.format(**words))
-        for rule in possible if rule.applies(case)),
+        for rule in rules.RULES[type(claim)] if rule.applies(case)),
         case.extend_to)

@@ -10,12 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""VolumeGroup: the one room that runs LVM commands."""
+"""VolumeGroup: the only module that runs LVM commands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 import os
+import re
 
 from os_brick import executor
 import os_brick.exception
@@ -25,12 +26,19 @@ from oslo_log import log as logging
 
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import logical_volume
+from cinder_lvm_manage.inventory import Images
 from cinder_lvm_manage.inventory import Inventory
+from cinder_lvm_manage.inventory import PhysicalVolume
 
 LOG = logging.getLogger(__name__)
 
+# For every command: whatever lvm.conf says, LVM's messages are whole lines of
+# standard error, where _run looks for them. LVM 2.03.26 and newer would write
+# those of a report into it.
+_SETTINGS = 'log/report_command_log=0 log/silent=1'
+
 # A report of one volume group is `lvm fullreport`, not lvs: for the same
-# cost it tells of the group too, and it works on an exported one, which lvs
+# cost it reports the group too, and it works on an exported one, which lvs
 # passes over. Sections that are not needed are left without rows.
 REPORT = (
     'lvm', 'fullreport', '--all', '--reportformat', 'json',
@@ -38,9 +46,23 @@ REPORT = (
     '--configreport', 'vg', '--options', ','.join(Inventory.VG_FIELDS),
     '--configreport', 'lv',
     '--options', ','.join(logical_volume.FIELDS),
-    '--configreport', 'pv', '--options', ',', '--select', 'pv_size=0',
+    '--configreport', 'pv', '--options', ','.join(PhysicalVolume.FIELDS),
     '--configreport', 'pvseg', '--options', ',', '--select', 'pvseg_size=0',
-    '--configreport', 'seg', '--options', ',', '--select', 'seg_size=0')
+    '--configreport', 'seg', '--options', ','.join(Images.FIELDS),
+    '--select', 'stripes>1')
+
+# Warnings that are of no use to the operator: they come with each command, or
+# tell of what the operator has configured.
+_HARMLESS = re.compile('|'.join((
+    r'Activation disabled\. No device-mapper interaction',
+    r'This metadata update is NOT backed up',
+    r'Failed to properly detect layout and role',
+    r'Sum of all thin volume sizes',
+    r'You have not turned on protection against thin pools running out',
+    r'Set activation/thin_pool_autoextend',
+    r'Udev is running and DM_DISABLE_UDEV environment variable is set',
+    r'LVM will manage logical volume symlinks in device directory',
+    r'File descriptor \d+ .* leaked on')))
 
 # What lvm exits with when it crashes in its race with udev; Cinder tries
 # again too (bugs 1901783, 1932188).
@@ -69,19 +91,23 @@ class VolumeGroup(executor.Executor):
             self._environment.append('LVM_SUPPRESS_FD_WARNINGS=1')
 
     def inventory(self) -> Inventory:
-        """Every LV of the group now; one command however many there are.
+        """Read every LV of the group; one command however many there are.
 
-        :raises VolumeGroupError: LVM failed, or printed no such report
+        :raises LVMCommandFailed: LVM refused
+        :raises VolumeGroupError: LVM took too long, or did not print a report
+            that can be relied on
         """
-        report = self._run(*REPORT, self.name,
-                           shown=f'lvm fullreport {self.name}')
+        shown = f'lvm fullreport {self.name}'
+        out, warnings = self._run(*REPORT, self.name, shown=shown)
         try:
-            return Inventory.from_report(report)
+            return Inventory.from_report(out, self.name, warnings)
         except ValueError as exc:
             raise errors.VolumeGroupError(
-                f"LVM's report of volume group {self.name} cannot be read "
-                f'({exc}): run `lvm fullreport --reportformat json '
-                f'{self.name}` and see what it prints beside JSON') from exc
+                f"LVM's report of volume group {self.name} cannot be relied "
+                f'on ({exc}), so nothing is listed or changed. Run `lvm '
+                f'fullreport --reportformat json {self.name}`, check its '
+                'output for anything other than JSON, and check the sections '
+                'report and log of lvm.conf') from exc
 
     def rename(self, lv_name: str, new_name: str) -> None:
         """:raises VolumeGroupError: LVM refused, or the name is no name"""
@@ -130,29 +156,43 @@ class VolumeGroup(executor.Executor):
         self._run('lvcreate', '--snapshot', '--extents', '100%ORIGIN',
                   '--name', lv_name, f'{self.name}/{origin}')
 
-    def _run(self, *command: str, shown: str | None = None) -> str:
-        """:param shown: the command in errors, if not as it is"""
+    def _run(self, *command: str,
+             shown: str | None = None) -> tuple[str, list[str]]:
+        """Run an LVM command.
+
+        :param shown: the command in errors, if not as it is
+        :returns: its standard output, and the lines of its standard error
+        """
         shown = shown or ' '.join(command)
         try:
-            return self._run_privileged(*command)
+            out, err = self._run_privileged(*command)
         except os_brick.exception.ExecutionTimeout as exc:
             raise errors.VolumeGroupError(
-                f'`{shown}` was stopped, for it had not ended after '
-                f'{self._timeout} seconds: see whether a disk of volume group '
-                f'{self.name} hangs, or another LVM command keeps it locked; '
-                'or set lvm_manage_command_timeout higher') from exc
+                f'`{shown}` timed out after {self._timeout} seconds: check '
+                f'for a hung disk in volume group {self.name}, or another '
+                'LVM command that holds its lock; or raise '
+                'lvm_manage_command_timeout') from exc
         except processutils.ProcessExecutionError as exc:
-            said = (exc.stderr or exc.description or '').splitlines()
-            raise errors.VolumeGroupError(
-                f'`{shown}` failed with exit code {exc.exit_code}: '
-                f'{"; ".join(map(str.strip, said))}') from exc
+            raise errors.LVMCommandFailed(
+                command, shown, exc.exit_code,
+                _messages(exc.stderr or exc.description or '')) from exc
+        messages = _messages(err)
+        if messages:
+            LOG.warning('`%(command)s` succeeded, but LVM printed: '
+                        '%(messages)s',
+                        {'command': shown, 'messages': '; '.join(messages)})
+        return out, messages
 
     @os_brick.utils.retry(_SEGMENTATION_FAULT, interval=0.5, backoff_rate=0.5,
                           retry=os_brick.utils.retry_if_exit_code)
-    def _run_privileged(self, *command: str) -> str:
-        out, err = self._execute(*self._environment, *command,
-                                 root_helper=self._root_helper,
-                                 run_as_root=True, timeout=self._timeout)
-        if err.strip():
-            LOG.debug('%s said: %s', command[0], err.strip())
-        return out
+    def _run_privileged(self, *command: str) -> tuple[str, str]:
+        return self._execute(*self._environment, *command,
+                             '--config', _SETTINGS,
+                             root_helper=self._root_helper,
+                             run_as_root=True, timeout=self._timeout)
+
+
+def _messages(stderr: str) -> list[str]:
+    """Return LVM's lines, without those that are of no use to anybody."""
+    lines = map(str.strip, stderr.splitlines())
+    return [line for line in lines if line and not _HARMLESS.search(line)]

@@ -22,21 +22,27 @@ import unittest
 import ddt
 from oslo_utils import units
 
+from cinder_lvm_manage import rules
 from cinder_lvm_manage import verdict
+from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.claim import Owner
+from cinder_lvm_manage.claim import Policy
+from cinder_lvm_manage.claim import Sign
+from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.inventory import Inventory
+from cinder_lvm_manage.lv_attr import LVAttr
 from cinder_lvm_manage.naming import CinderNames
-from cinder_lvm_manage.rules import Claim
 from cinder_lvm_manage.rules import Kind
-from cinder_lvm_manage.rules import Policy
-from cinder_lvm_manage.rules import SnapshotClaim
 from tests.lab import zoo
 from tests.unit.reports import inventory
 
 NAMES = CinderNames('volume-%s', 'snapshot-%s')
-THICK = Policy(NAMES, without_device_mapper=True)
-THIN = Policy(NAMES, thin_pool='scratch-pool', without_device_mapper=True)
+THICK = Policy(NAMES, 'here@lvm', without_device_mapper=True)
+THIN = dataclasses.replace(THICK, thin_pool='scratch-pool')
+ACTIVE = Policy(NAMES, 'here@lvm')
+OWNER = Owner('some-id', 'volume', 'here@lvm#LVM', 'available')
 UNCLAIMED = Claim()
-OF_A_VOLUME = SnapshotClaim(origin_owner='some-id')
+OF_A_VOLUME = SnapshotClaim(origin_owner=OWNER)
 
 
 def as_volume(report, name, policy=THICK, claim=UNCLAIMED):
@@ -52,11 +58,23 @@ def as_snapshot(report, name, policy=THICK, claim=OF_A_VOLUME):
 def with_attr(name, place, character, report='device-mapper'):
     """The recorded inventory with one character of an LV's lv_attr changed."""
     recorded = inventory(report)
-    attr = recorded.by_name[name].attr
-    changed = attr[:place] + character + attr[place + 1:]
+    attr = str(recorded.by_name[name].attr)
+    changed = LVAttr.parse(attr[:place] + character + attr[place + 1:])
     return dataclasses.replace(recorded, lvs=tuple(
         lv._replace(attr=changed) if lv.name == name else lv
         for lv in recorded.lvs))
+
+
+def with_room(report, *free):
+    """The recorded inventory, with so many bytes free on each device."""
+    recorded = inventory(report)
+    return dataclasses.replace(recorded, physical_volumes=tuple(
+        dataclasses.replace(recorded.physical_volumes[0], free=each)
+        for each in free))
+
+
+def codes(judged):
+    return [reason.code for reason in judged.reasons]
 
 
 @ddt.ddt
@@ -76,7 +94,7 @@ class VolumeTest(unittest.TestCase):
     @ddt.data('active', 'inactive', 'origin')
     def test_an_lv_that_nobody_has_open_is_safe(self, name):
         self.assertEqual('', as_volume('device-mapper', name,
-                                       Policy(NAMES)).reason)
+                                       ACTIVE).reason)
 
     @ddt.data(
         ('scratch-pool', 'is a thin pool'),
@@ -95,12 +113,12 @@ class VolumeTest(unittest.TestCase):
         ('mirror_mlog', 'is internal to LVM'),
         ('raid1_rimage_0', 'is internal to LVM'),
         ('raid1_rmeta_0', 'is internal to LVM'),
-        ('lvmlock', "holds lvmlockd's leases"),
+        ('lvmlock', 'holds the leases of lvmlockd'),
         ('pvmove0', 'is the temporary LV of a pvmove'),
         ('moving', 'is locked by a pvmove'),
         ('locked', 'is locked by a pvmove'),
-        ('error-target', 'has no storage behind it'),
-        ('zero-target', 'has no storage behind it'),
+        ('error-target', 'has segments that store no data'),
+        ('zero-target', 'has segments that store no data'),
         ('read-only', 'is read-only'),
         ('external-origin',
          'is the external origin of thin-on-external-origin'),
@@ -126,11 +144,11 @@ class VolumeTest(unittest.TestCase):
         ('read-only-activation', 'is activated read-only'),
         ('overflowed', 'is an invalid snapshot'),
         ('thin-in-full-pool',
-         'lies in thin pool full-pool, which is out of data space'))
+         'is in thin pool full-pool, which is out of data space'))
     @ddt.unpack
     def test_an_active_lv_in_this_state_is_refused(self, name, why):
         self.assertIn(why, as_volume('device-mapper', name,
-                                     Policy(NAMES)).reason)
+                                     ACTIVE).reason)
 
     @ddt.data(
         (0, 'c', 'is being converted'),
@@ -139,11 +157,11 @@ class VolumeTest(unittest.TestCase):
         (4, 'd', 'has a device without a live table'),
         (4, 'i', 'has a device without a live table'),
         (4, 'c', 'needs a check'), (4, 'C', 'needs a check'),
-        (4, 'h', 'is historical'), (4, 'X', 'that LVM cannot tell'),
-        (5, 'X', 'that LVM cannot tell'),
-        (6, 'u', 'has a target this kernel does not know'),
-        (8, 'p', 'lies on a missing physical volume'),
-        (8, 'X', 'that LVM cannot tell'),
+        (4, 'h', 'is historical'), (4, 'X', 'that cannot be determined'),
+        (5, 'X', 'that cannot be determined'),
+        (6, 'u', 'that this LVM does not know'),
+        (8, 'p', 'is on a missing physical volume'),
+        (8, 'X', 'that cannot be determined'),
         (8, 'r', 'needs refresh or repair'),
         (8, 'm', 'has RAID images that differ'),
         (8, 's', 'is being reshaped'),
@@ -155,40 +173,40 @@ class VolumeTest(unittest.TestCase):
     def test_lv_attr_with_this_character_is_refused(self, place, character,
                                                     why):
         changed = with_attr('active', place, character)
-        self.assertIn(why, as_volume(changed, 'active', Policy(NAMES)).reason)
+        self.assertIn(why, as_volume(changed, 'active', ACTIVE).reason)
 
     @ddt.data((8, 'w'), (9, 'k'), (0, 'm'), (0, 'R'))
     @ddt.unpack
     def test_lv_attr_with_this_character_is_no_obstacle(self, place,
                                                         character):
         changed = with_attr('active', place, character)
-        self.assertTrue(as_volume(changed, 'active', Policy(NAMES)).safe)
+        self.assertTrue(as_volume(changed, 'active', ACTIVE).safe)
 
     @ddt.data((8, 'F', 'which has failed'),
               (8, 'D', 'which is out of data space'),
               (8, 'M', 'whose metadata is read-only'),
-              (8, 'p', 'which has a missing physical volume'),
+              (8, 'p', 'which is on a missing physical volume'),
               (4, 'c', 'which needs a check'), (4, 'C', 'which needs a check'))
     @ddt.unpack
     def test_a_thin_volume_is_refused_for_what_ails_its_pool(
             self, place, character, why):
         changed = with_attr('scratch-pool', place, character)
-        self.assertIn(f'lies in thin pool scratch-pool, {why}',
+        self.assertIn(f'is in thin pool scratch-pool, {why}',
                       as_volume(changed, 'thin', THIN).reason)
 
     def test_an_open_lv_is_safe_where_the_operator_allows_it(self):
         self.assertTrue(as_volume('device-mapper', 'open',
-                                  Policy(NAMES, in_use=True)).safe)
+                                  dataclasses.replace(ACTIVE, in_use=True)).safe)
 
     def test_an_unknown_state_is_refused_unless_the_operator_allows_it(self):
-        self.assertIn('that LVM cannot tell (lv_attr -wi-XX----)',
-                      as_volume('zoo', 'size-1g', Policy(NAMES)).reason)
+        self.assertIn('that cannot be determined (lv_attr -wi-XX----)',
+                      as_volume('zoo', 'size-1g', ACTIVE).reason)
         self.assertTrue(as_volume('zoo', 'size-1g', THICK).safe)
 
     @ddt.data(('exported', 'sound', 'exported volume group', 'vgimport'),
               ('partial', 'sound', 'a physical volume is missing',
                'vgreduce --removemissing'),
-              ('partial', 'partial', 'lies on a missing physical volume',
+              ('partial', 'partial', 'is on a missing physical volume',
                'vgextend --restoremissing'),
               ('read-only-group', 'sound', 'read-only volume group',
                'vgcfgrestore'))
@@ -200,7 +218,7 @@ class VolumeTest(unittest.TestCase):
         self.assertIn(remedy, judged.reason)
 
     @ddt.data(('thin', THICK, "this backend's volumes are thick"),
-              ('thin-in-other-pool', THIN, 'lies in thin pool other-pool'),
+              ('thin-in-other-pool', THIN, 'is in thin pool other-pool'),
               ('size-1g', THIN, 'is thick'),
               ('vdo', THICK, 'is a VDO volume'))
     @ddt.unpack
@@ -211,16 +229,16 @@ class VolumeTest(unittest.TestCase):
         self.assertIs(Kind.TYPE_MISMATCH, judged.kind)
 
     def test_a_managed_lv_tells_its_owner(self):
-        judged = as_volume('zoo', 'size-1g', claim=Claim(owner='some-id'))
-        self.assertIn('is already managed as some-id', judged.reason)
+        judged = as_volume('zoo', 'size-1g', claim=Claim(OWNER))
+        self.assertIn('is already managed as volume some-id', judged.reason)
         self.assertIs(Kind.ALREADY_MANAGED, judged.kind)
 
     def test_all_reasons_are_told_together(self):
-        judged = as_volume('zoo', 'thin-snapshot', Policy(NAMES),
-                           Claim(owner='some-id'))
+        judged = as_volume('zoo', 'thin-snapshot', ACTIVE,
+                           Claim(OWNER))
         self.assertIs(Kind.ALREADY_MANAGED, judged.kind)
         for why in ('is already managed', 'is a snapshot of thin',
-                    'LVM cannot tell', "this backend's volumes are thick"):
+                    'cannot be determined', "this backend's volumes are thick"):
             self.assertIn(why, judged.reason)
 
     def test_no_lv_of_the_zoo_but_the_sound_is_safe_on_either_backend(self):
@@ -253,16 +271,38 @@ class ExtensionTest(unittest.TestCase):
               (units.Gi - 8 * units.Mi, False))
     @ddt.unpack
     def test_there_has_to_be_room_for_it(self, free, safe):
-        lvs = dataclasses.replace(inventory('zoo'), free=free)
-        judged = as_volume(lvs, 'size-4m', self.POLICY)
+        judged = as_volume(with_room('zoo', free, 0), 'size-4m', self.POLICY)
         self.assertIs(safe, judged.safe)
         if not safe:
             self.assertIn(
-                'is to be extended from 4194304 to 1073741824 bytes, but '
-                'volume group scratch has 1065353216 free', judged.reason)
+                'must grow from 4194304 to 1073741824 bytes, for which '
+                'volume group scratch has no room', judged.reason)
+
+    @ddt.data(('striped', units.Gi, units.Gi, True),
+              ('striped', 2 * units.Gi, 0, False),
+              ('raid1', units.Gi, units.Gi, True),
+              ('raid1', 2 * units.Gi, 0, False))
+    @ddt.unpack
+    def test_each_image_needs_room_on_a_device_of_its_own(self, name, first,
+                                                          second, safe):
+        judged = as_volume(with_room('zoo', first, second), name, self.POLICY)
+        self.assertIs(safe, judged.safe)
+
+    @ddt.data(('zoo', 3 * units.Mi, 'size-4m', 1074790400, False),
+              ('zoo', 4 * units.Mi, 'size-4m', None, True))
+    @ddt.unpack
+    def test_it_has_to_get_exactly_its_whole_gib(self, report, extent, name,
+                                                 length, exact):
+        lvs = dataclasses.replace(inventory(report), extent_size=extent)
+        judged = as_volume(lvs, name, self.POLICY)
+        self.assertIs(exact, judged.safe)
+        if not exact:
+            self.assertEqual(['extend-inexact'], codes(judged))
+            self.assertIn(f'LVM would make it {length} bytes long',
+                          judged.reason)
 
     def test_a_thin_lv_needs_no_room_in_the_group(self):
-        lvs = dataclasses.replace(inventory('device-mapper'), free=0)
+        lvs = with_room('device-mapper', 0, 0)
         thin = lvs.by_name['thin']._replace(size=units.Mi)
         lvs = dataclasses.replace(lvs, lvs=tuple(
             thin if lv.name == 'thin' else lv for lv in lvs.lvs))
@@ -272,10 +312,11 @@ class ExtensionTest(unittest.TestCase):
 
     def test_an_active_origin_of_thick_snapshots_is_not_extended(self):
         judged = as_volume('device-mapper', 'origin', self.POLICY)
-        self.assertIn('LVM does not do to an active LV with thick snapshots',
+        self.assertIn('LVM cannot do while it is active and has thick snapshots',
                       judged.reason)
+        roomy = with_room('device-mapper', units.Gi, 0)
         inactive = dataclasses.replace(with_attr('origin', 4, '-'),
-                                       free=units.Gi)
+                                       physical_volumes=roomy.physical_volumes)
         self.assertTrue(as_volume(inactive, 'origin', self.POLICY).safe)
 
     def test_a_snapshot_keeps_its_size(self):
@@ -321,13 +362,14 @@ class SnapshotTest(unittest.TestCase):
 
     def test_a_snapshot_of_an_lv_that_is_no_volume_is_refused(self):
         judged = as_snapshot('zoo', 'thick-snapshot', claim=SnapshotClaim())
-        self.assertIn('is a snapshot of LV origin, which is no volume',
+        self.assertIn('is a snapshot of LV origin, which Cinder does not manage',
                       judged.reason)
         self.assertIn('manage origin as a volume first', judged.reason)
 
     def test_a_snapshot_of_another_volume_is_refused(self):
         judged = as_snapshot('zoo', 'thick-snapshot', claim=SnapshotClaim(
-            origin_owner='volume-a', parent='volume-b'))
+            origin_owner=dataclasses.replace(OWNER, id='volume-a'),
+            parent='volume-b'))
         self.assertIn('is a snapshot of volume volume-a, not of volume '
                       'volume-b', judged.reason)
 
@@ -350,14 +392,116 @@ class SnapshotTest(unittest.TestCase):
                       as_snapshot('zoo', zoo.CLONE_IN_THE_MAKING).reason)
 
 
+@ddt.ddt
+class OwnerTest(unittest.TestCase):
+
+    @ddt.data(
+        ({}, 'already-managed', 'no action is needed'),
+        ({'host': ''}, 'already-managed', 'no action is needed'),
+        ({'host': 'here@other#pool'}, 'already-managed',
+         'no action is needed'),
+        ({'host': 'there@lvm#LVM'}, 'already-managed-elsewhere',
+         'do not unmanage some-id'),
+        ({'status': 'error_managing'}, 'manage-incomplete',
+         'delete it, which restores the LV'),
+        ({'status': 'error_deleting'}, 'owner-in-error',
+         'find the cause in the log of cinder-volume'),
+        ({'sign': Sign.ID_IN_NAME}, 'id-in-name',
+         'if volume_name_template or snapshot_name_template has been changed'),
+        ({'sign': Sign.ID_IN_NAME, 'host': 'there@lvm#LVM'}, 'id-in-name',
+         '`lvrename scratch size-1g NEWNAME`'))
+    @ddt.unpack
+    def test_the_remedy_depends_on_where_and_how_the_owner_is(
+            self, fields, code, remedy):
+        judged = as_volume('zoo', 'size-1g', claim=Claim(
+            dataclasses.replace(OWNER, **fields)))
+        self.assertEqual([code], codes(judged))
+        self.assertIs(Kind.ALREADY_MANAGED, judged.kind)
+        self.assertIn(remedy, judged.reason)
+
+    def test_of_a_copy_that_was_adopted_the_tags_are_to_be_removed(self):
+        lvs = inventory('zoo')
+        lv = lvs.by_name['size-1g']._replace(
+            tags=('cinder_lvm_manage:id=a', 'cinder_lvm_manage:name=b', 'c'))
+        judged = verdict.judge(lv, lvs, Claim(dataclasses.replace(
+            OWNER, host='there@lvm#LVM')), THICK)
+        self.assertIn('`lvchange --deltag cinder_lvm_manage:id=a --deltag '
+                      'cinder_lvm_manage:name=b scratch/NEWNAME`',
+                      judged.reason)
+
+
+@ddt.ddt
+class GroupTest(unittest.TestCase):
+
+    @ddt.data(
+        ({'duplicates': ('/dev/sdx',)}, 'duplicate-devices', '/dev/sdx'),
+        ({'unknown_types': ('tuna',)}, 'group-unknown-segments',
+         'does not know all types of segments'),
+        ({'locked': False}, 'no-lock', 'vgchange --lockstart scratch'),
+        ({'metadata_free': 0}, 'metadata-full', 'has 0 bytes free'),
+        ({'writeable': False}, 'group-read-only', 'read-only volume group'),
+        ({'exported': True}, 'group-exported', 'vgimport scratch'),
+        ({'partial': True}, 'group-partial',
+         'vgreduce --removemissing scratch'))
+    @ddt.unpack
+    def test_what_keeps_lvm_from_changing_the_group_is_a_reason(
+            self, fields, code, text):
+        lvs = dataclasses.replace(inventory('zoo'), **fields)
+        judged = as_volume(lvs, 'size-1g')
+        self.assertEqual([code], codes(judged))
+        self.assertIn(text, judged.reason)
+
+    @ddt.data('vm_vdata', 'a_cvol', 'x_rimage_0', 'snapshot1', 'pvmove9',
+              'x' * 119)
+    def test_a_name_that_lvrename_would_refuse_is_a_reason(self, name):
+        lvs = inventory('zoo')
+        lv = lvs.by_name['size-1g']._replace(name=name)
+        judged = verdict.judge(lv, lvs, UNCLAIMED, THICK)
+        self.assertEqual(['name-not-restorable'], codes(judged))
+
+    def test_an_lv_with_unknown_segments_is_not_to_be_removed(self):
+        lvs = with_attr('active', 6, 'u')
+        judged = as_volume(lvs, 'active', ACTIVE)
+        self.assertEqual(['unknown-segments', 'group-unknown-segments'],
+                         codes(judged))
+        self.assertNotIn('lvremove', judged.reason)
+
+    def test_a_character_that_no_lvm_is_known_to_print_is_a_reason(self):
+        judged = as_volume(with_attr('active', 8, 'Q'), 'active', ACTIVE)
+        self.assertEqual(['unknown-attr'], codes(judged))
+
+    @ddt.data(('thin-in-other-pool', 'second-pool', THICK),
+              ('thin-in-other-pool', 'second-pool', THIN),
+              ('thin', 'thin-on-thick-backend', THICK))
+    @ddt.unpack
+    def test_the_remedy_for_a_thin_lv_depends_on_its_pool(self, name, code,
+                                                          policy):
+        self.assertEqual([code], codes(as_volume('zoo', name, policy)))
+
+    @ddt.data(THICK, THIN)
+    def test_a_pool_of_another_name_can_be_renamed_for_cinder(self, policy):
+        zoo_lvs = inventory('zoo')
+        lvs = dataclasses.replace(zoo_lvs, lvs=tuple(
+            lv for lv in zoo_lvs.lvs if lv.name != 'scratch-pool'))
+        judged = as_volume(lvs, 'thin-in-other-pool', policy)
+        self.assertEqual(['other-pool'], codes(judged))
+        self.assertIn('`lvrename scratch other-pool scratch-pool`',
+                      judged.reason)
+
+
 class RulesTest(unittest.TestCase):
+
+    def test_each_rule_has_a_code_of_its_own(self):
+        for table in rules.RULES.values():
+            names = [rule.code for rule in table]
+            self.assertEqual(len(names), len(set(names)))
 
     def test_every_reason_has_a_remedy(self):
         for report in ('zoo', 'device-mapper', 'partial', 'exported'):
             lvs = inventory(report)
             for lv in lvs.lvs:
                 for reason in verdict.judge(
-                        lv, lvs, UNCLAIMED, Policy(NAMES)).reasons:
+                        lv, lvs, UNCLAIMED, ACTIVE).reasons:
                     self.assertTrue(reason.why)
                     self.assertTrue(reason.remedy)
                     self.assertNotIn('{', str(reason))

@@ -22,4 +22,4 @@ from cinder_lvm_manage.inventory import Inventory
 def inventory(name: str) -> Inventory:
     """The recorded report of this name."""
     path = pathlib.Path(__file__).with_name(f'{name}.json')
-    return Inventory.from_report(path.read_text())
+    return Inventory.from_report(path.read_text(), 'scratch')

@@ -1,0 +1,107 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What Cinder claims an LV as, and what its operator allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from cinder_lvm_manage.naming import CinderNames
+
+
+class Sign(enum.Enum):
+    """By what a volume or snapshot of Cinder is known to have an LV."""
+
+    NAME = enum.auto()
+    JOURNAL = enum.auto()
+    # The LV's name has the ID in it, but not as Cinder names LVs now.
+    ID_IN_NAME = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """The volume or snapshot of Cinder's that has an LV.
+
+    :ivar kind: volume or snapshot
+    :ivar host: host@backend#pool, as Cinder records it; empty if it records
+        none
+    :ivar status: as Cinder records it
+    """
+
+    id: str
+    kind: str
+    host: str
+    status: str
+    sign: Sign = Sign.NAME
+
+    @property
+    def machine(self) -> str:
+        """The host that its cinder-volume runs on, without backend and pool.
+
+        Cinder's cluster names have the same form.
+        """
+        return self.host.partition('@')[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """Cinder's claim to an LV as a volume.
+
+    :ivar owner: who has the LV already
+    :ivar provisioning: what its volume type allows, of thin and thick
+    :ivar encrypted: whether its volume type has volumes encrypted
+    """
+
+    owner: Owner | None = None
+    provisioning: frozenset[str] = frozenset({'thin', 'thick'})
+    encrypted: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotClaim(Claim):
+    """Cinder's claim to an LV as a snapshot.
+
+    :ivar origin_owner: who has the LV's origin
+    :ivar parent: ID of the volume of which it is to be a snapshot; None for
+        any
+    """
+
+    origin_owner: Owner | None = None
+    parent: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What the backend's volumes are, and what its operator allows.
+
+    :ivar names: how Cinder names its volumes
+    :ivar host: host@backend of this backend
+    :ivar thin_pool: the pool of the backend's volumes; None if they are thick
+    :ivar in_use: an open LV may be managed
+    :ivar without_device_mapper: an LV whose state LVM cannot determine may be
+        managed
+    :ivar extend_to_gib: a volume's LV is extended to its whole GiB
+    """
+
+    names: CinderNames
+    host: str = ''
+    thin_pool: str | None = None
+    in_use: bool = False
+    without_device_mapper: bool = False
+    extend_to_gib: bool = False
+
+    @property
+    def machine(self) -> str:
+        """The host of this backend, without the backend's name."""
+        return self.host.partition('@')[0]
