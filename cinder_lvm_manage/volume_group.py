@@ -32,10 +32,42 @@ from cinder_lvm_manage.inventory import PhysicalVolume
 
 LOG = logging.getLogger(__name__)
 
-# For every command: whatever lvm.conf says, LVM's messages are whole lines of
-# standard error, where _run looks for them. LVM 2.03.26 and newer would write
-# those of a report into it.
-_SETTINGS = 'log/report_command_log=0 log/silent=1'
+# What LVM prints must not depend on lvm.conf, lvmlocal.conf or a profile: all
+# that they can change in a report is set here, to LVM's defaults. Each of
+# these settings is known to every LVM from 2.03.12 on. What decides which
+# devices and groups LVM sees stays the operator's.
+_SETTINGS = ' '.join((
+    # Roles, layouts and tags are split at commas.
+    'report/list_item_separator=","',
+    # Fields that are empty in all rows would be left out.
+    'report/compact_output=0',
+    'report/compact_output_cols=""',
+    # The brackets around the names of hidden LVs.
+    'report/mark_hidden_devices=1',
+    'report/time_format="%Y-%m-%d %T %z"',
+    'report/two_word_unknown_device=0',
+    # An order by a field that LVM does not know makes the command fail.
+    'report/buffered=1',
+    'report/vgs_sort_full="vg_name"',
+    'report/pvs_sort_full="pv_name"',
+    'report/lvs_sort_full="vg_name,lv_name"',
+    'report/pvsegs_sort_full="pv_uuid,pvseg_start"',
+    'report/segs_sort_full="lv_uuid,seg_start"',
+    # Text that would be put between and around the values of JSON.
+    'report/prefixes=0',
+    'log/prefix="  "',
+    'log/command_names=0',
+    # LVM's messages go to standard error. LVM 2.03.26 and newer would write
+    # those of a report into it.
+    'log/report_command_log=0',
+    'log/silent=1',
+    'log/verbose=0',
+    # LVM would crash where it does not know the layout of an LV.
+    'global/abort_on_internal_errors=0'))
+
+# Messages that are neither errors nor warnings go to standard error too, not
+# between the lines of a report.
+_STREAMS = ('LVM_REPORT_FD=1', 'LVM_OUT_FD=2', 'LVM_ERR_FD=2')
 
 # A report of one volume group is `lvm fullreport`, not lvs: for the same
 # cost it reports the group too, and it works on an exported one, which lvs
@@ -83,7 +115,7 @@ class VolumeGroup(executor.Executor):
         super().__init__(root_helper)
         self.name = name
         self._timeout = timeout
-        self._environment = ['env', 'LC_ALL=C']
+        self._environment = ['env', 'LC_ALL=C', *_STREAMS]
         if lvm_conf_file and os.path.isfile(lvm_conf_file):
             self._environment.append(
                 f'LVM_SYSTEM_DIR={os.path.dirname(lvm_conf_file)}')
