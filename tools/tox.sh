@@ -37,6 +37,10 @@ case " $* " in
         profiles="test dm"
         ;;
 esac
+case " $* " in *" lvm31 "*)
+    profiles="$profiles lvm31"
+    ;;
+esac
 case " $* " in *" tempest "*)
     profiles="$profiles tempest"
     install="without_services install_packages"
