@@ -32,11 +32,11 @@ from cinder_lvm_manage.inventory import PhysicalVolume
 
 LOG = logging.getLogger(__name__)
 
-# What LVM prints must not depend on lvm.conf, lvmlocal.conf or a profile: all
-# that they can change in a report is set here, to LVM's defaults. Each of
-# these settings is known to every LVM from 2.03.12 on. What decides which
-# devices and groups LVM sees stays the operator's.
-_SETTINGS = ' '.join((
+# What a report shows must not depend on lvm.conf, lvmlocal.conf or a profile:
+# all that they can change in it is set here, to LVM's defaults. Every LVM from
+# 2.03.12 on knows these settings. What decides which devices and groups LVM
+# sees stays the operator's.
+_SETTINGS = (
     # Roles, layouts and tags are split at commas.
     'report/list_item_separator=","',
     # Fields that are empty in all rows would be left out.
@@ -57,23 +57,25 @@ _SETTINGS = ' '.join((
     'report/prefixes=0',
     'log/prefix="  "',
     'log/command_names=0',
-    # LVM's messages go to standard error. LVM 2.03.26 and newer would write
-    # those of a report into it.
+    # Errors go to standard error. LVM 2.03.26 and newer would write them into
+    # the report.
     'log/report_command_log=0',
-    'log/silent=1',
     'log/verbose=0',
     # LVM would crash where it does not know the layout of an LV.
-    'global/abort_on_internal_errors=0'))
+    'global/abort_on_internal_errors=0')
 
-# Messages that are neither errors nor warnings go to standard error too, not
-# between the lines of a report.
+# LVM's messages that are neither errors nor warnings go to standard error too,
+# and not between the lines of the report.
 _STREAMS = ('LVM_REPORT_FD=1', 'LVM_OUT_FD=2', 'LVM_ERR_FD=2')
 
-# A report of one volume group is `lvm fullreport`, not lvs: for the same
-# cost it reports the group too, and it works on an exported one, which lvs
-# passes over. Sections that are not needed are left without rows.
+# A report of one volume group is `lvm fullreport`, not lvs: for the same cost
+# it reports the group too, and it works on an exported one, which lvs passes
+# over. Sections that are not needed are left without rows. A command that
+# makes a change has no such settings: LVM writes the whole command into the
+# group's metadata, which have little room.
 REPORT = (
-    'lvm', 'fullreport', '--all', '--reportformat', 'json',
+    *_STREAMS, 'lvm', 'fullreport', '--config', ' '.join(_SETTINGS),
+    '--all', '--reportformat', 'json',
     '--units', 'b', '--nosuffix', '--binary',
     '--configreport', 'vg', '--options', ','.join(Inventory.VG_FIELDS),
     '--configreport', 'lv',
@@ -115,7 +117,7 @@ class VolumeGroup(executor.Executor):
         super().__init__(root_helper)
         self.name = name
         self._timeout = timeout
-        self._environment = ['env', 'LC_ALL=C', *_STREAMS]
+        self._environment = ['env', 'LC_ALL=C']
         if lvm_conf_file and os.path.isfile(lvm_conf_file):
             self._environment.append(
                 f'LVM_SYSTEM_DIR={os.path.dirname(lvm_conf_file)}')
@@ -219,7 +221,6 @@ class VolumeGroup(executor.Executor):
                           retry=os_brick.utils.retry_if_exit_code)
     def _run_privileged(self, *command: str) -> tuple[str, str]:
         return self._execute(*self._environment, *command,
-                             '--config', _SETTINGS,
                              root_helper=self._root_helper,
                              run_as_root=True, timeout=self._timeout)
 

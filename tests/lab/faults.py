@@ -99,7 +99,9 @@ MANAGE_IN_TREE = ('lvs', 'lvrename')
 # How a manage may end: what is refused is put back at once; what was cut off
 # is put back, or given back from its new name, when its volume is deleted.
 SAFE = {'done', 'refused, put back', 'refused, given back',
-        'killed, put back', 'killed, given back'}
+        'killed, put back', 'killed, given back',
+        # By its name, the other LV was asked for.
+        'done with what had replaced it before the first report'}
 
 # Every other MiB is zeros.
 _DATA = b''.join(hashlib.sha256(bytes([number])).digest() * 2 ** 15
@@ -221,6 +223,9 @@ class Trial:
         self._lvm.mend()
         name = self._find(before)['lv_name']
         if end == 'done' and recorded:
+            if step == 1 and fault == 'comes after a replacement':
+                volume.destroy()
+                return 'done with what had replaced it before the first report'
             if name != volume.name:
                 raise Lost(Loss.RECORD, f'the LV is named {name}')
             volume.launched_at = volume.created_at

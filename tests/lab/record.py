@@ -28,7 +28,7 @@ REPORTS = pathlib.Path(__file__).parents[1] / 'unit' / 'reports'
 
 def _record(vg: ScratchVolumeGroup, name: str) -> None:
     path = REPORTS / f'{name}.json'
-    path.write_text(vg.lvm(*REPORT, vg.name))
+    path.write_text(vg.lvm('env', *REPORT, vg.name))
     print(path.relative_to(REPORTS.parents[2]))
 
 

@@ -38,9 +38,7 @@ class Lvm:
         for command in ('lvm', 'lvrename', 'lvchange', 'lvextend', 'lvcreate'):
             path = self._folder / command
             path.write_text('#!/bin/bash\n'
-                            'command="${0##*/} $*"\n'
-                            'echo "${command%% --config *}"'
-                            f' >> {self.calls}\n'
+                            f'echo "${{0##*/}} $@" >> {self.calls}\n'
                             f'{script}\n')
             path.chmod(0o755)
 
