@@ -110,9 +110,18 @@ class LVMManageDriver(AnySizeLVMDriver):
         return super().get_driver_options() + opts.manage_opts
 
     def check_for_setup_error(self) -> None:
-        """Report the adoptions that were interrupted by the service's stop."""
+        """Report the adoptions that were interrupted by the service's stop.
+
+        :raises VolumeBackendAPIException: Cinder's LVM driver cannot read what
+            LVM prints with the operator's settings
+        """
+        self._check_output_for_cinder()
         super().check_for_setup_error()
         self._report_interrupted_adoptions()
+
+    @in_cinders_words
+    def _check_output_for_cinder(self) -> None:
+        self._volume_group.check_output_for_cinder()
 
     @in_cinders_words
     def _report_interrupted_adoptions(self) -> None:
@@ -388,7 +397,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         settings = self.configuration
         conf_file = settings.lvm_conf_file
         return VolumeGroup(
-            self.vg.vg_name, utils.get_root_helper(),
+            settings.volume_group, utils.get_root_helper(),
             None if conf_file.lower() == 'none' else conf_file,
             settings.lvm_suppress_fd_warnings,
             settings.lvm_manage_command_timeout)

@@ -29,6 +29,7 @@ from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.inventory import Images
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.inventory import PhysicalVolume
+from cinder_lvm_manage.reference import abridged
 
 LOG = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ _SETTINGS = (
     # LVM would crash where it does not know the layout of an LV.
     'global/abort_on_internal_errors=0')
 
-# LVM's messages that are neither errors nor warnings go to standard error too,
-# and not between the lines of the report.
+# For `env`: LVM's messages that are neither errors nor warnings go to standard
+# error too, and not between the lines of the report.
 _STREAMS = ('LVM_REPORT_FD=1', 'LVM_OUT_FD=2', 'LVM_ERR_FD=2')
 
 # A report of one volume group is `lvm fullreport`, not lvs: for the same cost
@@ -84,6 +85,19 @@ REPORT = (
     '--configreport', 'pvseg', '--options', ',', '--select', 'pvseg_size=0',
     '--configreport', 'seg', '--options', ','.join(Images.FIELDS),
     '--select', 'stripes>1')
+
+# Cinder's own commands split LVM's output at blanks, and leave these settings
+# to the operator: LVM's defaults, as lvmconfig prints them.
+_CINDER_NEEDS = {
+    'report/output_format': '"basic"',
+    'report/prefixes': '0',
+    'report/columns_as_rows': '0',
+    'report/separator': '" "',
+    'report/two_word_unknown_device': '0',
+    'log/report_command_log': '0',
+    'log/command_names': '0',
+    'log/prefix': '"  "',
+}
 
 # Warnings that are of no use to the operator: they come with each command, or
 # tell of what the operator has configured.
@@ -142,6 +156,37 @@ class VolumeGroup(executor.Executor):
                 f'fullreport --reportformat json {self.name}`, check its '
                 'output for anything other than JSON, and check the sections '
                 'report and log of lvm.conf') from exc
+
+    def check_output_for_cinder(self) -> None:
+        """Check that Cinder's LVM driver can read what LVM prints.
+
+        Where it cannot, it does not find the group, fails with an IndexError,
+        or does not find its LVs; then it deletes volumes and leaves their LVs.
+
+        :raises VolumeGroupError: it cannot, or LVM failed
+        """
+        # Read-only it makes no backup, and gives no advice on old ones.
+        command = ('vgs', '--readonly', '--noheadings', '--units', 'g',
+                   '--nosuffix', '--options',
+                   'vg_name,pv_name,vg_size,vg_free', self.name)
+        printed, _ = self._run(*command)
+        rows = [line.split() for line in printed.splitlines()]
+        if rows and all(len(row) == 4 and row[0] == self.name for row in rows):
+            return
+        lines, _ = self._run(*_STREAMS, 'lvmconfig', '--type', 'full',
+                             '--mergedconfig', *_CINDER_NEEDS)
+        values = dict(line.partition('=')[::2] for line in lines.splitlines())
+        changed = [
+            f'{setting}={value}' for setting, needed in _CINDER_NEEDS.items()
+            if (value := values[setting.partition('/')[2]]) != needed]
+        raise errors.VolumeGroupError(
+            f"Cinder's LVM driver cannot read what LVM prints: `"
+            f"{' '.join(command)}` printed {abridged(printed.strip())}, not "
+            'lines with two names and two sizes. Settings that differ from '
+            'the defaults Cinder needs: '
+            f"{', '.join(changed) or 'none found'}. "
+            'Remove them from lvm.conf, lvmlocal.conf or the command profile, '
+            'or set lvm_conf_file to an lvm.conf without them')
 
     def rename(self, lv_name: str, new_name: str) -> None:
         """:raises VolumeGroupError: LVM refused, or the name is no name"""

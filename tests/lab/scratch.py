@@ -153,6 +153,16 @@ class ScratchVolumeGroup:
             if loaded != table:
                 yield
 
+    @contextlib.contextmanager
+    def configured(self, *settings: str) -> Iterator[None]:
+        """Within it, lvm.conf has more settings, like report/prefixes=1."""
+        text = self.lvm_conf.read_text()
+        self.lvm_conf.write_text('\n'.join((text, *settings, '')))
+        try:
+            yield
+        finally:
+            self.lvm_conf.write_text(text)
+
     def lvm(self, *command: str) -> str:
         """What an LVM command prints.
 
