@@ -19,6 +19,7 @@ Cinder's; runs no command and holds no rule.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 import functools
 from typing import Any
@@ -35,12 +36,14 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from cinder_lvm_manage import adoption
+from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
 from cinder_lvm_manage import records
 from cinder_lvm_manage import verdict
 from cinder_lvm_manage.any_size import AnySizeLVMDriver
+from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
@@ -296,7 +299,15 @@ class LVMManageDriver(AnySizeLVMDriver):
                claims_of: Callable[..., records.Claims]) -> Verdict:
         policy = self._policy
         claim = claims_of([lv.name], inventory, policy.names)[lv.name]
-        return verdict.judge(lv, inventory, claim, policy)
+        users = () if policy.in_use else self._users([lv]).get(lv.device, ())
+        return verdict.judge(lv, inventory, claim, policy, users)
+
+    def _users(self, lvs: Iterable[LogicalVolume]
+               ) -> dict[str, tuple[User, ...]]:
+        """What holds open those of the LVs that are in use, by device."""
+        return block_device.users(
+            [lv.device for lv in lvs if lv.is_in_use],
+            self._volume_group.open_files)
 
     def _entries(self, snapshots: bool,
                  claims_of: Callable[..., records.Claims],
@@ -310,9 +321,11 @@ class LVMManageDriver(AnySizeLVMDriver):
              and policy.names.is_snapshot(lv) is snapshots), *page)
         claims = claims_of([lv.name for lv in lvs], inventory, policy.names,
                            known)
+        users = self._users(lvs)
         return [listing.entry(lv, claims[lv.name],
                               verdict.judge(lv, inventory, claims[lv.name],
-                                            policy))
+                                            policy, users.get(lv.device, ())),
+                              users.get(lv.device, ()))
                 for lv in lvs]
 
     def _release(self, what: str, adopter: str, lv_name: str) -> None:

@@ -21,8 +21,8 @@ import itertools
 import json
 from typing import Any
 
-from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
+from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.logical_volume import LogicalVolume
@@ -79,10 +79,11 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
         'or removed since; list again from the start')
 
 
-def entry(lv: LogicalVolume, claim: Claim,
-          verdict: Verdict) -> dict[str, Any]:
+def entry(lv: LogicalVolume, claim: Claim, verdict: Verdict,
+          users: Sequence[User] = ()) -> dict[str, Any]:
     """One row of get_manageable_volumes or get_manageable_snapshots.
 
+    :param users: what is known to hold the LV open
     :returns: reference as manage takes it; size in GiB; extra_info with
         strings only, as cinder/objects/manageableresources.py asks; for a
         snapshot its origin as source_reference too
@@ -93,7 +94,7 @@ def entry(lv: LogicalVolume, claim: Claim,
         'safe_to_manage': verdict.safe,
         'reason_not_safe': verdict.reason or None,
         'cinder_id': claim.owner.id if claim.owner else None,
-        'extra_info': _extra_info(lv)}
+        'extra_info': _extra_info(lv, users)}
     if verdict.extend_to:
         row['extra_info']['size_bytes_managed'] = str(verdict.extend_to)
     if isinstance(claim, SnapshotClaim):
@@ -107,7 +108,8 @@ def entry(lv: LogicalVolume, claim: Claim,
     return row
 
 
-def _extra_info(lv: LogicalVolume) -> dict[str, str]:
+def _extra_info(lv: LogicalVolume,
+                users: Sequence[User]) -> dict[str, str]:
     info = {'source_id': lv.uuid,
             'size_bytes': str(lv.size),
             'layout': ','.join(lv.layouts),
@@ -119,6 +121,6 @@ def _extra_info(lv: LogicalVolume) -> dict[str, str]:
         info['pool'] = lv.pool
     if lv.origin:
         info['origin'] = lv.origin
-    if lv.is_open and (users := block_device.users(lv.device)):
-        info['users'] = ', '.join(users)
+    if users:
+        info['users'] = ', '.join(user.what for user in users)
     return info

@@ -193,6 +193,14 @@ class LogicalVolume(typing.NamedTuple):
         return self.attr.open == Open.OPEN
 
     @property
+    def is_in_use(self) -> bool:
+        """Whether something other than LVM holds its device open.
+
+        LVM itself holds pools and the parts of other LVs.
+        """
+        return self.is_open and 'private' not in self.roles
+
+    @property
     def is_thin(self) -> bool:
         """Whether this is a volume in a thin pool, a snapshot included."""
         return 'thin' in self.layouts and 'pool' not in self.layouts

@@ -19,6 +19,7 @@ verdict.judge asks them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import dataclasses
 import enum
 import re
@@ -27,8 +28,8 @@ from typing import Any
 from oslo_utils import units
 
 from cinder_lvm_manage import adoption
-from cinder_lvm_manage import block_device
 from cinder_lvm_manage import logical_volume
+from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import Sign
@@ -51,12 +52,16 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """All that a rule may look at."""
+    """All that a rule may look at.
+
+    :ivar users: what is known to hold the LV open, in the order to release it
+    """
 
     lv: LogicalVolume
     inventory: Inventory
     claim: Any  # of the class that _RULES names for the rule's table
     policy: Policy
+    users: Sequence[User] = ()
 
     @property
     def thin_pool(self) -> LogicalVolume | None:
@@ -84,10 +89,16 @@ class Case:
                 f'{self.inventory.vg_name}/NEWNAME`' if tags else '')
 
     @property
-    def users(self) -> str:
+    def held_by(self) -> str:
         """Who holds the LV open, where that can be determined."""
-        return ''.join(f', {user}'
-                       for user in block_device.users(self.lv.device))
+        return ''.join(f', {user.what}' for user in self.users)
+
+    @property
+    def release(self) -> str:
+        """How everything that holds the LV open is made to close it."""
+        return (', then '.join(user.release for user in self.users)
+                or 'find what holds it with `lsblk` and, as root and outside '
+                   'any container, `fuser -v` on its device, and stop that')
 
     @property
     def unusable_name(self) -> str:
@@ -373,10 +384,9 @@ AS_ANY = (
 
     # Whether somebody uses it.
     Rule('in-use',
-         lambda case: case.lv.is_open and not case.policy.in_use,
-         'is open{case.users}',
-         'stop what uses it, see `lsblk` and `fuser -vm` for its device; '
-         'or set lvm_manage_in_use'),
+         lambda case: case.lv.is_in_use and not case.policy.in_use,
+         'is open{case.held_by}',
+         '{case.release}; or set lvm_manage_in_use'),
     Rule('undetermined',
          lambda case: (case.lv.attr.undetermined
                        and not case.policy.without_device_mapper),

@@ -17,10 +17,12 @@ Listing and managing ask the same judge(); the rules are in rules.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import rules
+from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.inventory import Inventory
@@ -77,12 +79,13 @@ class Verdict:
 
 
 def judge(lv: LogicalVolume, inventory: Inventory, claim: Claim,
-          policy: Policy) -> Verdict:
+          policy: Policy, users: Sequence[User] = ()) -> Verdict:
     """Return whether this LV may be managed as what it is claimed as.
 
     :param inventory: what the LV was found in
+    :param users: what is known to hold the LV open
     """
-    case = rules.Case(lv, inventory, claim, policy)
+    case = rules.Case(lv, inventory, claim, policy, users)
     words = {'case': case, 'claim': claim, 'lv': lv, 'vg': inventory.vg_name,
              'duplicates': ', '.join(inventory.duplicates)}
     return Verdict(tuple(

@@ -10,11 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""VolumeGroup: the only module that runs LVM commands."""
+"""VolumeGroup: the only module that runs commands, LVM's and find."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
+import errno
 import os
 import re
 
@@ -26,6 +28,7 @@ from oslo_log import log as logging
 
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import logical_volume
+from cinder_lvm_manage.block_device import OpenFiles
 from cinder_lvm_manage.inventory import Images
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.inventory import PhysicalVolume
@@ -115,6 +118,25 @@ _HARMLESS = re.compile('|'.join((
 # What lvm exits with when it crashes in its race with udev; Cinder tries
 # again too (bugs 1901783, 1932188).
 _SEGMENTATION_FAULT = 139
+
+
+# What processes have open, as block_device.OpenFiles has it; in /proc/PID it
+# reads no more than fd and mountinfo. Files elsewhere than in a /dev are left
+# alone: their file server may not answer. The words of find and stat, and
+# grep's patterns at the end, are those of GNU in every distribution.
+_FIND_OPEN_FILES = (
+    'find', '/proc', '-maxdepth', '3',
+    '(', '-path', '/proc/[!0-9]*', '-prune', ')', '-o',
+    '(', '-path', '/proc/*/fd/*', '-lname', '*/dev/*', '-xtype', 'b',
+    '-exec', 'stat', '--dereference', '--format', '%n %t:%T', '{}', '+', ')',
+    '-o', '(', '-path', '/proc/*/*', '!', '-name', 'fd',
+    '!', '-name', 'mountinfo', '-prune', ')', '-o',
+    '-name', 'mountinfo', '-exec', 'grep', '--with-filename', '--text',
+    '--no-messages', '--fixed-strings')
+_FIND_SECONDS = 10
+_ENDED_MEANWHILE = re.compile(
+    rf'.*/proc/\d.*: ({os.strerror(errno.ENOENT)}|'
+    rf'{os.strerror(errno.ESRCH)})')
 
 
 class VolumeGroup(executor.Executor):
@@ -234,6 +256,38 @@ class VolumeGroup(executor.Executor):
         """
         self._run('lvcreate', '--snapshot', '--extents', '100%ORIGIN',
                   '--name', lv_name, f'{self.name}/{origin}')
+
+    def open_files(self, devices: Collection[str]) -> OpenFiles:
+        """What the processes of this host have open, or mounted.
+
+        Logs what it cannot read, and raises nothing for it.
+
+        :param devices: major:minor of each whose mounts are looked for
+        """
+        patterns = [word for device in devices
+                    for word in ('-e', f' {device} ')]
+        seconds = min(self._timeout, _FIND_SECONDS)
+        out = ''
+        try:
+            # It exits with 1 when a process ends meanwhile.
+            out, err = self._execute(
+                'env', 'LC_ALL=C', *_FIND_OPEN_FILES, *patterns, '{}', '+',
+                root_helper=self._root_helper, run_as_root=True,
+                timeout=seconds, check_exit_code=[0, 1])
+            problems = [line for line in err.splitlines()
+                        if not _ENDED_MEANWHILE.fullmatch(line)]
+        except os_brick.exception.ExecutionTimeout:
+            problems = [f'`find /proc` took longer than {seconds} seconds']
+        except processutils.ProcessExecutionError as exc:
+            problems = (exc.stderr or exc.description
+                        or f'exit code {exc.exit_code}').splitlines()
+        if problems:
+            LOG.warning('Cannot determine all processes that hold LVs of '
+                        'volume group %(vg)s open: %(why)s (one of %(count)s '
+                        'problems).',
+                        {'vg': self.name, 'why': problems[0],
+                         'count': len(problems)})
+        return OpenFiles(list(filter(None, out.split('\n'))), not problems)
 
     def _run(self, *command: str,
              shown: str | None = None) -> tuple[str, list[str]]:

@@ -14,8 +14,11 @@
 """LVs in states that only a kernel gives them, each with its reason."""
 
 import contextlib
+import functools
 import os
 import pathlib
+import re
+import signal
 import stat
 import subprocess
 import time
@@ -77,6 +80,13 @@ class States:
                  if row['lv_name'] == name)
         return attr
 
+    def wait_until_closed(self, name):
+        # A server may close it a moment after it has acknowledged that.
+        for _ in range(20):
+            if self.attr(name)[5] != 'o':
+                return
+            time.sleep(0.5)
+
     def assert_refused(self, name, why, **options):
         """Listed as unsafe, and not managed, for this reason."""
         driver = self.driver(**options)
@@ -110,88 +120,197 @@ def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-@contextlib.contextmanager
-def reader(path, folder):
-    with path.open('rb'):
-        yield
+def undo(*command):
+    """Undo a use of an LV, unless that has been released already."""
+    subprocess.run(command, check=False, capture_output=True)
 
 
-@contextlib.contextmanager
-def mounted_again(path, folder):
-    run('mount', str(path), str(folder))
-    try:
-        yield
-    finally:
-        run('umount', str(folder))
+# A use of an LV, and what the driver is to say: pairs of who holds the LV and
+# how it is released.
+
+def process(path, folder, cleanup):
+    with path.open('rb') as file:
+        sleep = subprocess.Popen(('sleep', '1000'), stdin=file)
+    cleanup.callback(sleep.wait)
+    cleanup.callback(sleep.kill)
+    return [(f'held by process {sleep.pid} (sleep)',
+             f'stop process {sleep.pid} (sleep)')]
 
 
-@contextlib.contextmanager
-def mounted(path, folder):
+def mounted(path, folder, cleanup):
     run('mkfs.ext4', '-q', str(path))
-    with mounted_again(path, folder):
-        yield
+    run('mount', str(path), str(folder))
+    cleanup.callback(undo, 'umount', str(folder))
+    return [(f'mounted on {folder}', f'`umount {folder}`')]
 
 
-@contextlib.contextmanager
-def swap(path, folder):
+def mounted_elsewhere(path, folder, cleanup):
+    run('mkfs.ext4', '-q', str(path))
+    container = subprocess.Popen(
+        ('unshare', '--mount', 'bash', '-c',
+         f'mount {path} {folder} && exec sleep 1000'))
+    cleanup.callback(container.wait)
+    cleanup.callback(container.kill)
+    name = pathlib.Path(f'/proc/{container.pid}/comm')
+    while name.read_text() != 'sleep\n':
+        time.sleep(0.1)
+    process = f'process {container.pid} (sleep)'
+    umount = f'nsenter --target {container.pid} --mount umount {folder}'
+    return [(f'mounted on {folder} in the mount namespace of {process}',
+             f'stop the container of {process}, or `{umount}`')]
+
+
+def swap(path, folder, cleanup):
     # Its own node, for the LV's is renamed with it.
-    node = folder / 'swap'
+    node = pathlib.Path('/dev/swap-of-states')
     os.mknod(node, stat.S_IFBLK | 0o600, path.stat().st_rdev)
+    cleanup.callback(node.unlink)
     run('mkswap', str(node))
     run('swapon', str(node))
-    try:
-        yield
-    finally:
-        run('swapoff', str(node))
+    cleanup.callback(undo, 'swapoff', str(node))
+    return [('used as swap', f'`swapoff {node}`')]
 
 
-@contextlib.contextmanager
-def device_on_top(path, folder):
-    run('dmsetup', 'create', 'on-top', '--table', f'0 2048 linear {path} 0')
-    try:
-        yield
-    finally:
-        run('dmsetup', 'remove', 'on-top')
+def loop(path, folder, cleanup):
+    device = run('losetup', '--find', '--show', str(path)).stdout.strip()
+    cleanup.callback(undo, 'losetup', '--detach', device)
+    return [(f'held by loop device {device}', f'`losetup --detach {device}`')]
 
 
-@contextlib.contextmanager
-def export(path, folder):
+def mounted_loop(path, folder, cleanup):
+    (held, detach), = loop(path, folder, cleanup)
+    device = held.split()[-1]
+    (mount, umount), = mounted(pathlib.Path(device), folder, cleanup)
+    return [(f'{mount} via {device}', umount), (held, detach)]
+
+
+def device_on_top(path, folder, cleanup, uuid='lab',
+                  what='device-mapper device on-top',
+                  release='`dmsetup remove on-top`'):
+    run('dmsetup', 'create', 'on-top', '--uuid', uuid, '--table',
+        f'0 2048 linear {path} 0')
+    cleanup.callback(undo, 'dmsetup', 'remove', 'on-top')
+    return [(f'held by {what}', release)]
+
+
+multipath = functools.partial(
+    device_on_top, uuid='mpath-lab', what='multipath device on-top',
+    release='`multipath -f on-top`')
+partition = functools.partial(
+    device_on_top, uuid='part1-lab', what='partition on-top',
+    release='`kpartx -d /dev/mapper/states-data`')
+dm_crypt = functools.partial(
+    device_on_top, uuid='CRYPT-PLAIN-on-top', what='dm-crypt device on-top',
+    release='`cryptsetup close on-top`')
+volume_group = functools.partial(
+    device_on_top, uuid='LVM-lab',
+    what='volume group on as its physical volume',
+    release='`vgchange --activate n on`')
+
+
+def tgt(path, folder, cleanup):
     tgtadm = ('tgtadm', '--lld', 'iscsi', '--tid', '7')
     run(*tgtadm, '--op', 'new', '--mode', 'target', '-T', 'iqn.2026-01.x:x')
+    cleanup.callback(undo, *tgtadm, '--op', 'delete', '--mode', 'target')
     run(*tgtadm, '--op', 'new', '--mode', 'logicalunit', '--lun', '1',
         '--backing-store', str(path))
-    try:
-        yield
-    finally:
-        run(*tgtadm, '--op', 'delete', '--mode', 'target')
+    # Its child has no LV open.
+    pid = min(map(int, run('pidof', 'tgtd').stdout.split()))
+    release = ('find its target with `tgt-admin --show`, then '
+               '`tgt-admin --delete TARGET`')
+    return [(f'held by process {pid} (tgtd)', release)]
 
 
-@pytest.mark.parametrize(('use', 'who'), [
-    (reader, ''), (mounted, ', mounted on {folder}'), (swap, ', used as swap'),
-    (device_on_top, ', held by on-top'), (export, '')])
-def test_an_lv_in_use_is_refused_and_taken_where_the_operator_says_so(
-        states, tmp_path, use, who):
+def lio(path, folder, cleanup):
+    target = pathlib.Path('/sys/kernel/config/target')
+    store = target / 'core' / 'iblock_0' / 'web01'
+    lun = target / 'iscsi' / 'iqn.2026-01.x:y' / 'tpgt_1' / 'lun' / 'lun_0'
+    for made in (store.parent, store, lun.parents[2], lun.parents[1], lun):
+        made.mkdir(parents=True)
+        cleanup.callback(made.rmdir)
+    store.joinpath('control').write_text(f'udev_path={path}')
+    store.joinpath('enable').write_text('1')
+    export = lun / 'export'
+    export.symlink_to(store)
+    cleanup.callback(export.unlink)
+    held_by = ('held by LIO backstore block/web01, exported as LUN 0 of '
+               'iqn.2026-01.x:y')
+    return [(held_by, '`targetcli /backstores/block delete web01`')]
+
+
+def nvmet(path, folder, cleanup):
+    if not pathlib.Path('/sys/module/nvmet').exists():
+        pytest.skip('this kernel has no nvmet')
+    subsystem = pathlib.Path('/sys/kernel/config/nvmet/subsystems/nqn.lab')
+    namespace = subsystem / 'namespaces' / '7'
+    for made in (subsystem, namespace):
+        made.mkdir()
+        cleanup.callback(made.rmdir)
+    namespace.joinpath('device_path').write_text(str(path))
+    enable = namespace / 'enable'
+    enable.write_text('1')
+    return [('exported by nvmet as namespace 7 of nqn.lab',
+             f'`echo 0 > {enable}`')]
+
+
+def nbd(path, folder, cleanup):
+    run('qemu-nbd', '--fork', '--connect=/dev/nbd0', '--format=raw', str(path))
+    cleanup.callback(undo, 'qemu-nbd', '--disconnect', '/dev/nbd0')
+    pid = run('pidof', 'qemu-nbd').stdout.strip()
+    return [(f'held by process {pid} (qemu-nbd)',
+             '`qemu-nbd --disconnect /dev/nbd0`')]
+
+
+# Of packages that are not needed here; run by hand once.
+_NOT_RUN = {'cryptsetup', 'kpartx', 'multipath', 'targetcli', 'vgchange'}
+
+
+def do(release):
+    """What the remedy says, as an operator does it."""
+    for command in re.findall('`(.+?)`', release):
+        run('bash', '-c', command.replace('TARGET', 'iqn.2026-01.x:x'))
+    if stop := re.match(r'stop process (\d+)', release):
+        os.kill(int(stop[1]), signal.SIGKILL)
+        os.waitpid(int(stop[1]), 0)
+
+
+@pytest.mark.parametrize('use', [
+    process, mounted, mounted_elsewhere, swap, loop, mounted_loop,
+    device_on_top, multipath, partition, dm_crypt, volume_group, tgt, lio,
+    nvmet, nbd])
+def test_an_lv_in_use_is_refused_until_it_is_released(states, tmp_path, use):
     states.group.create('data', '16m')
-    who = who.format(folder=tmp_path)
-    with use(states.path('data'), tmp_path):
-        states.assert_refused('data', f'is open{who} (stop what uses')
-        users = states.entry('data', states.driver())['extra_info'].get(
-            'users', '')
-        assert users == who.removeprefix(', ')
+    with contextlib.ExitStack() as cleanup:
+        told = use(states.path('data'), tmp_path, cleanup)
+        whats, releases = zip(*told, strict=True)
+        held_by, release = ', '.join(whats), ', then '.join(releases)
+        states.assert_refused('data', f'is open, {held_by} ({release}; or set '
+                                      'lvm_manage_in_use)')
+        users = states.entry('data', states.driver())['extra_info']['users']
+        assert users == held_by
         volume = states.manage('data', lvm_manage_in_use=True)
         assert states.attr(volume.name)[5] == 'o'
+        states.driver().unmanage(volume)
+        if not _NOT_RUN & set(re.findall('[a-z]+', release)):
+            do(release)
+            states.wait_until_closed('data')
+            states.manage('data')
 
 
 def test_a_mounted_file_system_lives_through_being_managed(states, tmp_path):
     states.group.create('data', '16m')
-    with mounted(states.path('data'), tmp_path):
+    with contextlib.ExitStack() as cleanup:
+        mounted(states.path('data'), tmp_path, cleanup)
         tmp_path.joinpath('before').write_text('a')
         volume = states.manage('data', lvm_manage_in_use=True)
         tmp_path.joinpath('after').write_text('b')
         os.sync()
-    with mounted_again(states.path(volume.name), tmp_path):
+    run('mount', str(states.path(volume.name)), str(tmp_path))
+    try:
         assert {file.name for file in tmp_path.iterdir()} >= {'before',
                                                               'after'}
+    finally:
+        run('umount', str(tmp_path))
 
 
 def test_an_inactive_lv_is_active_until_it_is_unmanaged(states):

@@ -49,7 +49,8 @@ _SECONDS = 3 * 3600
 _DISK_BYTES = 64 * 1024 ** 3
 _MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
             'raid1', 'dm-cache', 'dm-cache-smq', 'loop', 'ext4', 'sd_mod',
-            'iscsi_tcp', 'overlay')
+            'iscsi_tcp', 'overlay', 'nbd', 'target_core_iblock',
+            'target_core_file', 'iscsi_target_mod')
 
 # What is written to /etc is the guest's own: iscsiadm writes to /etc/iscsi,
 # and /etc/tgt tells tgtd where Cinder writes (with no */ in it, which ends a
@@ -64,6 +65,7 @@ mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/disk
 mkdir -p /run/root/lib/modules /run/etc/upper /run/etc/work
 cp -r /usr/lib/uml/modules/$(uname -r) /run/root/lib/modules
 for module in {modules}; do modprobe --dirname /run/root $module; done
+mount -t configfs configfs /sys/kernel/config
 mount -t overlay overlay -o \\
     lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc
 echo 'include /run/disk/tmp????????/volumes/*' >/etc/tgt/targets.conf

@@ -12,14 +12,13 @@
 
 import json
 import unittest
-from unittest import mock
 
 import ddt
 from oslo_utils import units
 
-from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
+from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.rules import Claim
 from cinder_lvm_manage.rules import SnapshotClaim
 from cinder_lvm_manage.verdict import Verdict
@@ -127,14 +126,12 @@ class EntryTest(unittest.TestCase):
         self.assertNotIn('size_bytes_managed',
                          self.entry('size-4m')['extra_info'])
 
-    @mock.patch.object(block_device, 'users', return_value=['here', 'there'])
-    def test_the_users_of_an_open_lv_are_told(self, users):
-        lvs = inventory('device-mapper').by_name
-        entry = listing.entry(lvs['open'], NO_CLAIM, Verdict(()))
+    def test_the_users_of_an_open_lv_are_told(self):
+        lv = ZOO.by_name['size-1g']
+        entry = listing.entry(lv, NO_CLAIM, Verdict(()), (
+            User('here', '`umount /here`'), User('there', '')))
         self.assertEqual('here, there', entry['extra_info']['users'])
-        users.assert_called_once_with(lvs['open'].device)
-        entry = listing.entry(lvs['active'], NO_CLAIM, Verdict(()))
-        self.assertNotIn('users', entry['extra_info'])
+        self.assertNotIn('users', self.entry('size-1g')['extra_info'])
 
     def test_a_pool_and_an_origin_are_told_where_there_are_any(self):
         info = self.entry('thin-snapshot')['extra_info']

@@ -24,6 +24,7 @@ from oslo_utils import units
 
 from cinder_lvm_manage import rules
 from cinder_lvm_manage import verdict
+from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import Owner
 from cinder_lvm_manage.claim import Policy
@@ -193,6 +194,26 @@ class VolumeTest(unittest.TestCase):
         changed = with_attr('scratch-pool', place, character)
         self.assertIn(f'is in thin pool scratch-pool, {why}',
                       as_volume(changed, 'thin', THIN).reason)
+
+    def test_who_holds_an_lv_open_is_told_with_what_releases_it(self):
+        lvs = inventory('device-mapper')
+        judged = verdict.judge(
+            lvs.by_name['open'], lvs, UNCLAIMED, Policy(NAMES),
+            (User('mounted on /a via b', '`umount /a`'),
+             User('held by dm-crypt device b', '`cryptsetup close b`')))
+        self.assertEqual(
+            'is open, mounted on /a via b, held by dm-crypt device b '
+            '(`umount /a`, then `cryptsetup close b`; or set '
+            'lvm_manage_in_use)', judged.reason)
+
+    def test_an_lv_that_is_open_to_something_unknown_has_a_remedy(self):
+        self.assertIn('is open (find what holds it with `lsblk`',
+                      as_volume('device-mapper', 'open',
+                                Policy(NAMES)).reason)
+
+    @ddt.data('scratch-pool', 'scratch-pool_tdata')
+    def test_what_lvm_itself_holds_open_is_not_in_use(self, name):
+        self.assertNotIn('is open', as_volume('device-mapper', name).reason)
 
     def test_an_open_lv_is_safe_where_the_operator_allows_it(self):
         self.assertTrue(as_volume('device-mapper', 'open',

@@ -35,7 +35,8 @@ class Lvm:
         self.calls = folder / 'calls'
 
     def write(self, script: str) -> None:
-        for command in ('lvm', 'lvrename', 'lvchange', 'lvextend', 'lvcreate'):
+        for command in ('lvm', 'lvrename', 'lvchange', 'lvextend', 'lvcreate',
+                        'find'):
             path = self._folder / command
             path.write_text('#!/bin/bash\n'
                             f'echo "${{0##*/}} $@" >> {self.calls}\n'
@@ -156,3 +157,33 @@ def test_reads_and_writes_have_the_same_environment(
     vg.change('b', add_tags=['t'])
     system_dir = str(tmp_path) if conf_file_is_there else '/nowhere'
     assert seen.read_text() == f'C {system_dir} 1\n' * 3
+
+
+OPEN_FILE = '/proc/12/fd/5 fe:3'
+
+
+@pytest.mark.parametrize(('said', 'exit_code', 'complete'), [
+    ('', 0, True), ('', 1, True),
+    ("find: '/proc/9': No such file or directory", 1, True),
+    ("find: '/proc/9/fd': No such file or directory", 1, True),
+    ("find: '/proc/9/fd/3': No such process", 1, True),
+    ("stat: cannot statx '/proc/9/fd/3': No such file or directory", 1, True),
+    ("find: '/proc/1/fd/0': Permission denied", 1, False),
+    ("find: 'stat': No such file or directory", 1, False)])
+def test_open_files_that_could_not_be_read_are_logged(
+        lvm, caplog, said, exit_code, complete):
+    lvm.write(f'echo "{OPEN_FILE}"; echo -n "{said}" >&2; exit {exit_code}')
+    assert volume_group().open_files(['254:3']) == ([OPEN_FILE], complete)
+    assert ('WARNING' in caplog.text) is not complete
+    assert complete or (
+        'Cannot determine all processes that hold LVs of volume group vg '
+        f'open: {said} (one of 1 problems).') in caplog.text
+
+
+@pytest.mark.parametrize(('script', 'why'), [
+    ('exec sleep 60', '`find /proc` took longer than 1 seconds'),
+    ('echo gone wrong >&2; exit 2', 'gone wrong'), ('exit 3', 'exit code 3')])
+def test_a_look_for_open_files_that_fails_is_logged(lvm, caplog, script, why):
+    lvm.write(script)
+    assert volume_group(timeout=1).open_files(['254:3']) == ([], False)
+    assert f'open: {why} (one of 1 problems).' in caplog.text

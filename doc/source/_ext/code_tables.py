@@ -42,7 +42,8 @@ _WORDS = {
                                 attr='ATTR', size='SIZE', provisioning='THIN'),
     'claim': types.SimpleNamespace(owner='ID', origin_owner='ID', parent='ID'),
     'case': types.SimpleNamespace(
-        dependents='LVS', extend_to='SIZE', users=', USER',
+        dependents='LVS', extend_to='SIZE', held_by=', USER',
+        release='COMMANDS that release it',
         inventory=types.SimpleNamespace(free='SIZE'),
         policy=types.SimpleNamespace(thin_pool='POOL'))}
 
