@@ -18,10 +18,11 @@ tables go to benchmarks/results, and plots are drawn of them there.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 from benchmarks import plots
+from tests.lab import processes
+from tests.lab import signals
 
 NAMES = ('listing', 'api', 'adoption', 'privileges', 'adopt_many')
 
@@ -29,10 +30,12 @@ NAMES = ('listing', 'api', 'adoption', 'privileges', 'adopt_many')
 def main(names: list[str]) -> None:
     """Run them one after another; the first that fails is the last."""
     for name in names or NAMES:
-        subprocess.run([sys.executable, '-m', f'benchmarks.{name}'],
-                       check=True)
+        status = processes.run(sys.executable, '-m', f'benchmarks.{name}')
+        if status:
+            sys.exit(status)
     plots.main()
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main(sys.argv[1:])

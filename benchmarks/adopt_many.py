@@ -32,6 +32,7 @@ from cinderclient.contrib import noauth  # type: ignore[import-untyped]
 from keystoneauth1 import session
 
 from benchmarks import measure
+from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
@@ -123,4 +124,5 @@ def _one_after_another(cinder: CinderDeployment, lvs: list[str]
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main(int(sys.argv[1]) if sys.argv[1:] else LVS)

@@ -35,6 +35,7 @@ from unittest import mock
 
 from benchmarks import measure
 from benchmarks.listing import one_lvs
+from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.in_process import CinderInProcess
@@ -173,4 +174,5 @@ def _adopt(cinder: CinderDeployment, host: str, name: str) -> None:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main()

@@ -30,6 +30,7 @@ from benchmarks.listing import COUNTS
 from benchmarks.listing import name_of
 from benchmarks.listing import PAGE
 from benchmarks.listing import volume_id
+from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.scratch import ScratchVolumeGroup
@@ -103,4 +104,5 @@ def _asked(cinder: CinderDeployment) -> dict[str, float]:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main()

@@ -42,6 +42,7 @@ from cinder import objects
 
 from benchmarks import measure
 from cinder_lvm_manage.logical_volume import FIELDS
+from tests.lab import signals
 from tests.lab import zoo
 from tests.lab.in_process import CinderInProcess
 from tests.lab.in_process import IN_TREE
@@ -242,4 +243,5 @@ def one_lvs(vg: ScratchVolumeGroup) -> float:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main(sys.argv[1:])

@@ -41,6 +41,7 @@ from oslo_config import cfg
 from oslo_privsep import priv_context
 
 from benchmarks import measure
+from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import cinder_conf
 from tests.lab.scratch import ScratchVolumeGroup
@@ -115,6 +116,7 @@ def measure_as_user(conf_path: str) -> None:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     if sys.argv[1:]:
         measure_as_user(*sys.argv[1:])
     else:

@@ -14,7 +14,8 @@
 """Many at once on one volume group."""
 
 from concurrent import futures
-import os
+import contextlib
+import multiprocessing
 
 from cinder import exception
 
@@ -90,20 +91,18 @@ def test_two_services_on_one_group_do_not_take_the_same_lv(group, driver,
     for name in names:
         group.create(name, '4m')
     uuids = set(group.names().values())
-    other_service = os.fork()
-    volumes = [volume() for _ in names]
-    for name, each in zip(names, volumes, strict=True):
-        try:
-            driver.manage_existing(each, {'source-name': name})
-        except exception.ManageExistingAlreadyManaged:
-            continue
-        except BaseException:
-            if other_service == 0:
-                os._exit(1)
-            raise
-    if other_service == 0:
-        os._exit(0)
-    assert os.waitpid(other_service, 0)[1] == 0
+
+    def manage_all():
+        for name in names:
+            with contextlib.suppress(exception.ManageExistingAlreadyManaged):
+                driver.manage_existing(volume(), {'source-name': name})
+
+    other_service = multiprocessing.get_context('fork').Process(
+        target=manage_all, daemon=True)
+    other_service.start()
+    manage_all()
+    other_service.join()
+    assert other_service.exitcode == 0
     managed = group.names()
     assert set(managed.values()) == uuids
     assert all(name.startswith('volume-') for name in managed)

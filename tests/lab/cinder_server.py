@@ -13,8 +13,8 @@
 """A whole Cinder in one process: python -m tests.lab.cinder_server CONF.
 
 Starts Cinder's volume, scheduler, backup and API services as its own commands
-do, with messages in memory; prints where it listens, and ends on SIGTERM or
-with whoever started it. It must not stand in for any part of Cinder.
+do, with messages in memory; prints where it listens, and ends on SIGTERM. It
+must not stand in for any part of Cinder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import cinder.cmd.volume  # noqa: F401
 
 # isort: split
 
-import os
 import shlex
 import sys
 import threading
@@ -95,7 +94,6 @@ class Service(service.Service):
 
 def main(conf_path: str) -> None:
     """Serve until told to stop."""
-    starter = os.getppid()
     stopped = threading.Event()
     oslo_service.SignalHandler().add_handler('SIGTERM',
                                              lambda *_: stopped.set())
@@ -111,8 +109,7 @@ def main(conf_path: str) -> None:
         each.start()
     api = services[-1]
     print(f'listening on http://{api.host}:{api.port}', flush=True)
-    while not stopped.wait(1) and os.getppid() == starter:
-        pass
+    stopped.wait()
     for each in reversed(services):
         each.stop()
         each.wait()

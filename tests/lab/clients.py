@@ -29,6 +29,7 @@ import tempfile
 import time
 
 from tests.lab import cloud
+from tests.lab import signals
 from tests.lab import zoo
 
 _SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
@@ -128,4 +129,5 @@ def _wait(tested: cloud.Cloud) -> None:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main()

@@ -31,6 +31,7 @@ from unittest import mock
 
 from oslo_log import log as logging
 
+from tests.lab import signals
 from tests.lab import zoo
 from tests.lab.in_process import CinderInProcess
 from tests.lab.in_process import IN_TREE
@@ -126,4 +127,5 @@ def _cell(entry: dict[str, Any] | None) -> str:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main()

@@ -22,6 +22,7 @@ import json
 import textwrap
 from typing import Any
 
+from tests.lab import signals
 from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
@@ -151,4 +152,5 @@ def _show_lvs(vg: ScratchVolumeGroup, *names: str) -> None:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main()

@@ -139,11 +139,9 @@ class CinderDeployment:
         """Start it again, after a kill."""
         with self.log_path.open('ab') as log:
             written = log.tell()
-            # A session of its own, so that whatever it starts can be found.
-            self._process = subprocess.Popen(
-                self._command(),
-                cwd=_CHECKOUT, stdout=log, stderr=subprocess.STDOUT,
-                env=self._environment, start_new_session=True)
+            self._process = processes.start(
+                *self._command(), cwd=_CHECKOUT, stdout=log,
+                stderr=subprocess.STDOUT, env=self._environment)
         self._cleanup.callback(processes.stop, self._process,
                                _SECONDS_TO_STOP)
         self.url = self._wait_until_listening(written)

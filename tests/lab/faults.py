@@ -32,6 +32,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import signal
 import tempfile
 import time
 import traceback
@@ -42,6 +43,7 @@ from cinder import exception
 from oslo_log import log as logging
 from oslo_utils import units
 
+from tests.lab import signals
 from tests.lab.in_process import CinderInProcess
 from tests.lab.in_process import IN_TREE
 from tests.lab.in_process import OURS
@@ -189,7 +191,14 @@ def _end(work: Callable[[], None]) -> str:
         finally:
             traceback.print_exc()
             os._exit(1)
-    status = os.waitpid(child, 0)[1]
+    # With the command that hangs in it, it can be killed.
+    os.setpgid(child, child)
+    try:
+        status = os.waitpid(child, 0)[1]
+    except BaseException:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
     if os.WIFSIGNALED(status):
         return 'killed'
     return {0: 'done', _REFUSED: 'refused'}.get(os.WEXITSTATUS(status),
@@ -372,4 +381,5 @@ def _line(title: str, cells: Iterable[str]) -> str:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main()

@@ -39,6 +39,9 @@ import subprocess
 import sys
 import tempfile
 
+from tests.lab import processes
+from tests.lab import signals
+
 _KERNEL = 'linux.uml'
 _COMPILER = 'gcc'
 _PACKAGES = {_KERNEL: 'user-mode-linux', _COMPILER: 'gcc libc6-dev'}
@@ -89,7 +92,7 @@ def main(module: str, *arguments: str) -> int:
     command = [sys.executable, '-m', module, *arguments]
     if _has_device_mapper():
         print('device-mapper: that of this host', flush=True)
-        return subprocess.run(command, check=False).returncode
+        return processes.run(*command)
     missing = [packages for command, packages in _PACKAGES.items()
                if not shutil.which(command)]
     if missing:
@@ -98,8 +101,6 @@ def main(module: str, *arguments: str) -> int:
               file=sys.stderr)
         return 1
     print('device-mapper: that of a User-Mode Linux guest', flush=True)
-    # So that the guest is stopped then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as folder:
         return _in_guest(command, pathlib.Path(folder))
 
@@ -147,4 +148,5 @@ def _in_guest(command: list[str], folder: pathlib.Path) -> int:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     sys.exit(main(*sys.argv[1:]))

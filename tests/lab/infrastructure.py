@@ -64,12 +64,13 @@ def mariadb(folder: pathlib.Path,
 
         with processes.running(
                 processes.required('mariadbd'), '--no-defaults',
-                f'--user={_MARIADB_USER}', f'--datadir={data}',
+                f'--datadir={data}',
                 f'--socket={socket_path}', '--skip-networking',
                 f'--pid-file={home}/pid', '--max-connections=500',
                 # A lab's data need not outlive a power cut.
                 '--innodb-flush-log-at-trx-commit=0', '--skip-log-bin',
-                log=folder / 'mariadb.log', up=is_up):
+                log=folder / 'mariadb.log', up=is_up,
+                user=_MARIADB_USER):
             with connect() as connection, connection.cursor() as cursor:
                 for name in databases:
                     cursor.execute(f'CREATE DATABASE {name} '

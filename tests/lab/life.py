@@ -45,6 +45,7 @@ from oslo_utils import units
 import requests
 
 from tests.lab import glance
+from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.deployment import ISCSI
@@ -505,4 +506,5 @@ def main(*names: str) -> None:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main(*sys.argv[1:])

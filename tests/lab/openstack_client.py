@@ -20,6 +20,7 @@ import pathlib
 import subprocess
 import sysconfig
 
+from tests.lab import processes
 from tests.lab.deployment import CinderDeployment
 
 _OPENSTACK = pathlib.Path(sysconfig.get_path('scripts'), 'openstack')
@@ -41,11 +42,8 @@ class OpenStackClient:
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Begin a command; stdout and stderr come together."""
-        return subprocess.Popen(
-            # A shell that has begun the tests in its background made them,
-            # and what they start, deaf to Ctrl-C.
-            ['env', '--default-signal=INT', str(_OPENSTACK),
-             *map(str, arguments)], text=True,
+        return processes.start(
+            str(_OPENSTACK), *map(str, arguments), text=True,
             env=self._environment, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
 

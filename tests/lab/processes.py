@@ -13,7 +13,8 @@
 """Servers as processes of one's own, stopped by their own ids.
 
 Whatever is started here listens on 127.0.0.1 only, logs to a file, and is gone
-with all that it started when its context manager ends.
+with all that it started when its context manager ends. If this process is
+killed instead, the kernel terminates what it has started.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from typing import Any
 
 _SECONDS_TO_START = 600
 _SECONDS_TO_STOP = 60
@@ -66,7 +68,7 @@ def folder_of(user: str) -> Iterator[pathlib.Path]:
 def running(*command: str, log: pathlib.Path, up: Callable[[], bool],
             environment: Mapping[str, str] | None = None,
             cwd: pathlib.Path | None = None,
-            user: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+            user: str | None = None) -> Iterator[subprocess.Popen[Any]]:
     """Within it, the command runs and is up.
 
     :param log: where its standard output and error go
@@ -76,13 +78,12 @@ def running(*command: str, log: pathlib.Path, up: Callable[[], bool],
     :raises RuntimeError: it ended, or is not up after ten minutes
     """
     with log.open('wb') as file:
-        # A session of its own, so that whatever it starts can be found.
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file,
+        process = start(
+            *command, stdin=subprocess.DEVNULL, stdout=file,
             stderr=subprocess.STDOUT, env=os.environ | (environment or {}),
             cwd=cwd, user=user,
             group=pwd.getpwnam(user).pw_gid if user else None,
-            extra_groups=[] if user else None, start_new_session=True)
+            extra_groups=[] if user else None)
     try:
         deadline = time.monotonic() + _SECONDS_TO_START
         while not up():
@@ -95,15 +96,41 @@ def running(*command: str, log: pathlib.Path, up: Callable[[], bool],
         stop(process, _SECONDS_TO_STOP)
 
 
-def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+def start(*command: str, **options: Any) -> subprocess.Popen[Any]:
+    """Start a command that receives SIGTERM when this process has ended.
+
+    It has a session of its own, so that whatever it starts can be found.
+
+    :param options: of Popen
+    """
+    return subprocess.Popen(['setpriv', '--pdeathsig', 'TERM', *command],
+                            start_new_session=True, **options)
+
+
+def stop(process: subprocess.Popen[Any], seconds: float) -> None:
     """Terminate it; after so long, or when it has ended, its whole session."""
     process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    # What it has started ends when it does; nothing may outlive the lab.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+    finally:
+        # What it has started ends when it does; nothing may outlive the lab.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def run(*command: str) -> int:
+    """The exit status of a program that cleans up when it is terminated.
+
+    subprocess.run() kills what it runs when it is interrupted.
+    """
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def required(program: str, *folders: str) -> str:

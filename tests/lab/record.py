@@ -20,6 +20,7 @@ from __future__ import annotations
 import pathlib
 
 from cinder_lvm_manage.volume_group import REPORT
+from tests.lab import signals
 from tests.lab import zoo
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -51,4 +52,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main()

@@ -131,8 +131,12 @@ class ScratchVolumeGroup:
                 cleanup: contextlib.ExitStack) -> str:
         with image.open('wb') as file:
             file.truncate(self._size)
+        # Before it is attached: an interrupt may come while losetup runs.
+        cleanup.callback(_detach, image)
         device = _output('losetup', '--find', '--show', str(image)).strip()
-        cleanup.callback(_output, 'losetup', '--detach', device)
+        # Detached when nobody has it open: even if this process is killed.
+        cleanup.callback(os.close, os.open(device, os.O_RDONLY))
+        _detach(image)
         if not self._breakable:
             return device
         name = f'{self.name}-{image.name}'
@@ -256,6 +260,12 @@ class ScratchVolumeGroup:
     def _filter(self, old: str, new: str) -> None:
         text = self.lvm_conf.read_text()
         self.lvm_conf.write_text(text.replace(old, new))
+
+
+def _detach(image: pathlib.Path) -> None:
+    for device in _output('losetup', '--noheadings', '--output', 'NAME',
+                          '--associated', str(image)).split():
+        _output('losetup', '--detach', device)
 
 
 def _output(*command: str, environment: dict[str, str] | None = None) -> str:

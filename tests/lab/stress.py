@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
+from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.scratch import ScratchVolumeGroup
@@ -147,4 +148,5 @@ def _print(done: Round) -> None:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     sys.exit(main(int(sys.argv[1]) if sys.argv[1:] else LVS))

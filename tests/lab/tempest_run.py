@@ -29,7 +29,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -43,6 +42,7 @@ import testtools
 from tests.lab import cloud
 from tests.lab import keystone
 from tests.lab import processes
+from tests.lab import signals
 
 OURS = 'cinder_lvm_manage.driver.LVMManageDriver'
 IN_TREE = 'cinder.volume.drivers.lvm.LVMVolumeDriver'
@@ -107,8 +107,6 @@ def main() -> int:
                         help="a folder to keep the services' logs in; what "
                              'is in it is deleted')
     options = parser.parse_args()
-    # So that whatever runs is stopped then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     drivers = {'ours': OURS} | (
         {'in-tree': IN_TREE} if options.in_tree else {})
     columns = {}
@@ -162,11 +160,11 @@ def _tempest(folder: pathlib.Path, tested: cloud.Cloud,
             else:
                 file.write(f'{test}\n')
     with (folder / 'tempest-run.log').open('wb') as log:
-        process = subprocess.Popen(
-            [*command, '--subunit', '--load-list', str(chosen),
-             '--concurrency', '1' if options.device_mapper else '2'],
+        process = processes.start(
+            *command, '--subunit', '--load-list', str(chosen),
+            '--concurrency', '1' if options.device_mapper else '2',
             cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-            stderr=log, stdout=subprocess.PIPE, start_new_session=True)
+            stderr=log, stdout=subprocess.PIPE)
     _watch(process, outcomes)
     return outcomes
 
@@ -319,4 +317,5 @@ def _judge(columns: Mapping[str, Outcomes]) -> int:
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     sys.exit(main())

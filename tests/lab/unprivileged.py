@@ -60,6 +60,8 @@ def main(cinder_conf: str, lvm_conf: str, module: str) -> None:
             os.chown(os.path.join(root, name), _ID, _ID)
     os.execvp('setpriv', [  # noqa: S606
         'setpriv', '--reuid', 'cinder', '--regid', 'cinder', '--clear-groups',
+        # Another user's process loses the one that it was started with.
+        '--pdeathsig', 'TERM',
         sys.executable, '-m', module, '/etc/cinder/cinder.conf'])
 
 

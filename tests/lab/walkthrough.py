@@ -28,6 +28,7 @@ import sys
 
 from oslo_utils import units
 
+from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.scratch import ScratchVolumeGroup
@@ -149,4 +150,5 @@ def _walk(vg: ScratchVolumeGroup, cinder: CinderDeployment,
 
 
 if __name__ == '__main__':
+    signals.unwind_when_stopped()
     main()

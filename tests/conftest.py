@@ -1,0 +1,76 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A test run that a signal stops tears its fixtures down, in workers too."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+import contextlib
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.lab import signals
+
+# Less than tox waits for pytest, by tox.ini.
+_SECONDS = 100
+_workers: list[Any] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    signals.unwind_when_stopped()
+    if hasattr(config, 'workerinput'):
+        # Half a message to xdist's controller is the last that it can read.
+        signals.set_interruptible(False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    with signals.interruptible(True):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    with signals.interruptible(True):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    # pytest forgets the finalizers that come after an interrupted one.
+    with signals.interruptible(False):
+        return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """xdist has a worker that is about to run tests."""
+    _workers.append(node)
+
+
+def pytest_keyboard_interrupt() -> None:
+    """Stop the workers, which xdist would kill after ten seconds."""
+    if not _workers:
+        return
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for worker in _workers:
+        # It may be waiting for a test.
+        worker.shutdown()
+        # It is closed when the worker's run has ended.
+        with contextlib.suppress(EOFError, worker.channel.RemoteError,
+                                 worker.channel.TimeoutError):
+            worker.channel.waitclose(_SECONDS)
