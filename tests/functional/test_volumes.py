@@ -13,6 +13,7 @@
 """Listing, managing and unmanaging volumes on real LVM."""
 
 import datetime
+import gc
 import os
 from typing import Any
 from unittest import mock
@@ -519,3 +520,19 @@ def test_names_of_every_form_come_back(cinder, volume, vg_name):
         for managed in volumes:
             driver.unmanage(managed)
         assert group.names() == before
+
+
+def test_nothing_of_a_listing_stays_in_memory(group, driver):
+    lvs = 500
+    group.populate(lvs)
+
+    def objects_after(listings):
+        for _ in range(listings):
+            assert len(list_volumes(driver)) == lvs
+        gc.collect()
+        return len(gc.get_objects())
+
+    # The first listing fills caches. Each listing makes several objects for
+    # each LV, and whatever else runs in this process makes far fewer.
+    before = objects_after(2)
+    assert objects_after(3) - before < lvs

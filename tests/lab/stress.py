@@ -12,10 +12,11 @@
 
 """Many listings at once of a large volume group, while LVs are adopted.
 
-`python -m tests.lab.stress [LVS]`, as root, prints for one round after another
-how long the API took to answer and how much memory Cinder and its privileged
-daemon have then. Exits with 1 where an answer is no page, comes later than
-Cinder's services wait for each other, or memory grows from round to round.
+`python -m tests.lab.stress [LVS]`, as root, prints the response times of each
+round, and the memory that Cinder and its privileged daemon use after it. These
+figures are for a person to judge: they depend on what else the machine does.
+Only a wrong answer makes the program fail: an HTTP error, or a listing that
+does not show every LV.
 """
 
 from __future__ import annotations
@@ -40,36 +41,34 @@ PARALLEL = 20
 ROUNDS = 4
 ADOPTIONS = 10
 # Cinder's default for rpc_response_timeout.
-SECONDS = 60
-# Of the second round's memory; in the first, modules and pools are made.
-GROWTH = 1.1
+RPC_SECONDS = 60
 
 
 class Round(NamedTuple):
-    """What a round has shown.
+    """The figures of one round.
 
-    :ivar seconds: of each page, sorted
-    :ivar listed: LVs that each listing has shown
-    :ivar memory: bytes resident afterwards, of Cinder and of its daemon
+    :ivar seconds: response time of each page, sorted
+    :ivar memory: resident bytes of Cinder and of its daemon after the round
     """
 
     seconds: list[float]
-    listed: list[int]
     memory: tuple[int, int]
 
 
-def _round(cinder: CinderDeployment, adopt: list[str]) -> Round:
+def _round(cinder: CinderDeployment, lvs: int, adopt: list[str]) -> Round:
     with futures.ThreadPoolExecutor(PARALLEL + 1) as pool:
         adopting = pool.submit(_adopt, cinder, adopt)
         pages = [pool.submit(_list, cinder) for _ in range(PARALLEL)]
         adopting.result()
         listings = [each.result() for each in pages]
+    if wrong := {count for _, count in listings} - {lvs}:
+        raise RuntimeError(f'of {lvs} LVs, listings show {wrong}')
     return Round(sorted(second for seconds, _ in listings
-                        for second in seconds),
-                 [count for _, count in listings], _memory(cinder))
+                        for second in seconds), _memory(cinder))
 
 
 def _list(cinder: CinderDeployment) -> tuple[list[float], int]:
+    """The response times of a listing's pages, and how many LVs it shows."""
     seconds = []
     count = 0
     while count % PAGE == 0:
@@ -78,7 +77,7 @@ def _list(cinder: CinderDeployment) -> tuple[list[float], int]:
             detail=True, limit=PAGE, offset=count, sort='reference:asc')
         seconds.append(time.monotonic() - started)
         if reply.status != 200:
-            raise RuntimeError(f'a listing was answered with {reply}')
+            raise RuntimeError(f'Cinder answered a listing with {reply}')
         shown = len(reply.body['manageable-volumes'])
         count += shown
         if not shown:
@@ -102,51 +101,37 @@ def _memory(cinder: CinderDeployment) -> tuple[int, int]:
             sum(daemon.memory_info().rss for daemon in daemons))
 
 
-def rounds(lvs: int) -> Iterator[Round]:
-    """A Cinder of its own on so many LVs, under stress."""
+def rounds(lvs: int, count: int) -> Iterator[Round]:
+    """Start a Cinder on that many LVs and stress it.
+
+    :raises RuntimeError: Cinder gave a wrong answer
+    """
     with ScratchVolumeGroup('stress') as group:
         group.populate(lvs)
         with CinderDeployment(Backend(group, {
-                'lvm_manage_without_device_mapper': 'true'})) as cinder:
-            for number in range(ROUNDS):
-                yield _round(cinder, [f'lv-{number * ADOPTIONS + each:05}'
-                                      for each in range(ADOPTIONS)])
+                'lvm_manage_without_device_mapper': 'true'}),
+                # A slow page is a figure here, not an error.
+                default_options={'rpc_response_timeout': '600'}) as cinder:
+            for number in range(count):
+                yield _round(cinder, lvs, [
+                    f'lv-{number * ADOPTIONS + each:05}'
+                    for each in range(ADOPTIONS)])
 
 
-def faults(lvs: int, done: list[Round]) -> list[str]:
-    """What is wrong with these rounds."""
-    found = []
-    if any(each.seconds[-1] > SECONDS for each in done):
-        found.append(f'a page took more than {SECONDS} seconds')
-    if any(set(each.listed) != {lvs} for each in done):
-        found.append(f'a listing has not shown {lvs} LVs')
-    if any(after > GROWTH * before for before, after in zip(
-            done[1].memory, done[-1].memory, strict=True)):
-        found.append('memory grows')
-    return found
-
-
-def main(lvs: int) -> int:
-    """The exit status."""
+def main(lvs: int) -> None:
+    """Print a line of figures after each round."""
     print(f'{lvs} LVs, listed {PARALLEL} times at once in pages of {PAGE}, '
-          f'{ADOPTIONS} adopted and given back meanwhile', flush=True)
-    done = []
-    for each in rounds(lvs):
-        _print(each)
-        done.append(each)
-    found = faults(lvs, done)
-    print('; '.join(found) or 'nothing is wrong')
-    return int(bool(found))
-
-
-def _print(done: Round) -> None:
-    service, daemon = (size / 2 ** 20 for size in done.memory)
-    print(f'{len(done.seconds)} pages: median '
-          f'{statistics.median(done.seconds):.1f} s, slowest '
-          f'{done.seconds[-1]:.1f} s; memory: Cinder {service:.0f} MiB, '
-          f'daemon {daemon:.0f} MiB', flush=True)
+          f'while {ADOPTIONS} LVs are managed and unmanaged', flush=True)
+    for done in rounds(lvs, ROUNDS):
+        service, daemon = (size / 2 ** 20 for size in done.memory)
+        late = sum(each > RPC_SECONDS for each in done.seconds)
+        print(f'{len(done.seconds)} pages: median '
+              f'{statistics.median(done.seconds):.1f} s, slowest '
+              f'{done.seconds[-1]:.1f} s, {late} later than {RPC_SECONDS} s; '
+              f'memory: Cinder {service:.0f} MiB, daemon {daemon:.0f} MiB',
+              flush=True)
 
 
 if __name__ == '__main__':
     signals.unwind_when_stopped()
-    sys.exit(main(int(sys.argv[1]) if sys.argv[1:] else LVS))
+    main(int(sys.argv[1]) if sys.argv[1:] else LVS)
