@@ -394,7 +394,12 @@ def test_a_raid_with_a_failed_leg_and_lvs_of_a_lost_disk_are_refused(states):
     with group.broken_physical_volume():
         states.path('mirrored').write_bytes(os.urandom(units.Mi))
         os.sync()
-        time.sleep(1)
+        # The kernel may mark the image as failed some time after the write.
+        deadline = time.monotonic() + 600
+        while 'D' not in run('dmsetup', 'status',
+                             f'{group.name}-mirrored').stdout:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         for name in ('mirrored', 'lost'):
             states.assert_refused(name, 'lies on a missing physical volume')
         states.assert_refused(

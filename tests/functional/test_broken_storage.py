@@ -127,7 +127,7 @@ def test_a_group_that_others_keep_locked_is_told_of(group, load, volume):
                                match=f'not ended after {SECONDS} seconds'):
                 work()
     assert group.names() == before
-    driver.manage_existing(managed, {'source-name': 'data1'})
+    load().manage_existing(managed, {'source-name': 'data1'})
     assert group.names().keys() == {managed.name}
 
 

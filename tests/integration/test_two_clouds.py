@@ -17,7 +17,6 @@ and that each looks whether it has what it believes to have.
 """
 
 from concurrent import futures
-import time
 
 import pytest
 
@@ -85,10 +84,4 @@ def test_each_lv_has_one_owner(lab):
 
 def ending(cinder, volume):
     """The status in which a manage ends."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        status = cinder.api.show(volume).body['volume']['status']
-        if status in ('available', 'error'):
-            return status
-        time.sleep(0.5)
-    raise AssertionError(f'{volume} is {status}')
+    return cinder.api.wait(volume, 'available', 'error')['status']

@@ -179,15 +179,15 @@ class CinderDeployment:
         """All that was logged so far, but for so many bytes."""
         return self.log_path.read_bytes()[skip:].decode()
 
-    def wait_for_log(self, text: str, skip: int = 0) -> None:
-        """Return when that is logged, after so many bytes.
+    def wait_for_log(self, pattern: str, skip: int = 0) -> None:
+        """Return when a line like that is logged, after so many bytes.
 
         :raises RuntimeError: it is not
         """
         deadline = time.monotonic() + _SECONDS_TO_ANSWER
-        while text not in self.log_text(skip):
+        while not re.search(pattern, self.log_text(skip)):
             if time.monotonic() > deadline:
-                raise RuntimeError(f'{text!r} is not logged')
+                raise RuntimeError(f'{pattern!r} is not logged')
             time.sleep(0.1)
 
     def recorded_status(self, volume_id: str) -> str:

@@ -110,7 +110,10 @@ _DATA = b''.join(hashlib.sha256(bytes([number])).digest() * 2 ** 15
                  + bytes(units.Mi) for number in range(2))
 
 _REFUSED = 3
-_SECONDS_TO_HALT = 60
+_SECONDS_TO_HALT = 600
+# A command that hangs is stopped after so long. One that does not may take
+# longer than that on a busy machine.
+_SECONDS_TO_HANG = 3
 
 
 class Loss(enum.Enum):
@@ -212,10 +215,15 @@ class Trial:
     """
 
     def __init__(self, cinder: CinderInProcess, group: ScratchVolumeGroup,
-                 driver: Any, lvm: FaultyLvm) -> None:
+                 driver: Any, impatient: Any, lvm: FaultyLvm) -> None:
+        """Describe the trial.
+
+        :param impatient: the driver, for commands that hang
+        """
         self._cinder = cinder
         self._group = group
         self._driver = driver
+        self._impatient = impatient
         self._lvm = lvm
 
     def manage(self, step: int, fault: str, recorded: bool = True) -> str:
@@ -227,7 +235,7 @@ class Trial:
         before = self._create()
         volume = self._cinder.record_volume()
         self._lvm.break_at(step, fault, volume.name)
-        end = _end(lambda: self._driver.manage_existing(
+        end = _end(lambda: self._driver_for(fault).manage_existing(
             volume, {'source-name': 'data1'}))
         self._lvm.mend()
         name = self._find(before)['lv_name']
@@ -256,7 +264,7 @@ class Trial:
         volume = self._cinder.record_volume()
         self._driver.manage_existing(volume, {'source-name': 'data1'})
         self._lvm.break_at(step, fault, 'other')
-        end = _end(lambda: self._driver.unmanage(volume))
+        end = _end(lambda: self._driver_for(fault).unmanage(volume))
         self._lvm.mend()
         row = self._find(before)
         if (row['lv_name'] != 'data1'
@@ -269,6 +277,9 @@ class Trial:
         self._check_as_it_was(before)
         self._manage_again(before)
         return end if end == 'done' else f'{end}, then done'
+
+    def _driver_for(self, fault: str) -> Any:
+        return self._impatient if fault.startswith('hangs') else self._driver
 
     def _create(self) -> dict[str, str]:
         for name in self._group.names():
@@ -322,9 +333,11 @@ def trial(cinder: CinderInProcess, group: ScratchVolumeGroup,
     with tempfile.TemporaryDirectory() as folder:
         lvm = FaultyLvm(pathlib.Path(folder), group.name)
         with mock.patch.dict(os.environ, PATH=lvm.path):
-            driver = cinder.driver(group, volume_driver,
-                                   lvm_manage_command_timeout=3)
-            yield Trial(cinder, group, driver, lvm)
+            impatient = cinder.driver(
+                group, volume_driver,
+                lvm_manage_command_timeout=_SECONDS_TO_HANG)
+            driver = cinder.driver(group, volume_driver)
+            yield Trial(cinder, group, driver, impatient, lvm)
 
 
 def main() -> None:

@@ -94,11 +94,11 @@ def test_no_other_failure_is_tried_again(lvm):
 
 
 def test_a_command_that_hangs_is_stopped(lvm):
-    lvm.write('exec sleep 60')
+    lvm.write('exec sleep 600')
     started = time.monotonic()
     with pytest.raises(errors.VolumeGroupError, match='not ended after 1 sec'):
         volume_group(timeout=1).inventory()
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 300
 
 
 @pytest.mark.parametrize('printed', [
