@@ -19,8 +19,8 @@ machine's own files for a root file system, so that the same checkout and
 Python are there, and what is written to the checkout is brought back.
 
 There is no udevd in it: LVM makes the device nodes itself then, at once, where
-with udevd each activation would wait for its rules; what udevd adds, links for
-people under /dev/disk, neither Cinder nor these tests read.
+with udevd each activation would wait for its rules; virtual_machine.py has a
+guest with udevd.
 
 A process in it is sure of 256 MiB only: each page that does not lie in memory
 beside the one before it takes one of the mappings that this machine's
@@ -34,56 +34,23 @@ import os
 import pathlib
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 
+from tests.lab import machine
 from tests.lab import processes
 from tests.lab import signals
 
 _KERNEL = 'linux.uml'
 _COMPILER = 'gcc'
 _PACKAGES = {_KERNEL: 'user-mode-linux', _COMPILER: 'gcc libc6-dev'}
-_XSTATE = pathlib.Path(__file__).with_name('xstate.c')
-_SECONDS = 3 * 3600
-# Sparse. For all temporary files: a disk of its own is ten times as fast as
-# this machine's files are to the guest.
-_DISK_BYTES = 64 * 1024 ** 3
-_MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
-            'raid1', 'dm-cache', 'dm-cache-smq', 'loop', 'ext4', 'sd_mod',
-            'iscsi_tcp', 'overlay', 'nbd', 'target_core_iblock',
-            'target_core_file', 'iscsi_target_mod')
-
-# What is written to /etc is the guest's own: iscsiadm writes to /etc/iscsi,
-# and /etc/tgt tells tgtd where Cinder writes (with no */ in it, which ends a
-# comment there).
-_INIT = """#!/bin/bash
-export HOME={home} PATH={path} LC_ALL=C DM_DISABLE_UDEV=1
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev 2>/dev/null
-mount -t tmpfs tmpfs /run
-mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/disk
-mkdir -p /run/root/lib/modules /run/etc/upper /run/etc/work
-cp -r /usr/lib/uml/modules/$(uname -r) /run/root/lib/modules
-for module in {modules}; do modprobe --dirname /run/root $module; done
-mount -t configfs configfs /sys/kernel/config
-mount -t overlay overlay -o \\
-    lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc
-echo 'include /run/disk/tmp????????/volumes/*' >/etc/tgt/targets.conf
-echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
-echo >/etc/iscsi/iscsid.conf
-mkfs.ext4 -q /dev/ubda
-mount /dev/ubda /run/disk
-ip link set lo up
-tgtd --iscsi portal=127.0.0.1:3260
-iscsid
-cd {checkout}
-export PYTHONPATH={checkout}/tests/lab/vfork
-TMPDIR=/run/disk {command}
-echo $? > {status}
-halt -f -p
+_HERE = pathlib.Path(__file__).parent
+# modprobe wants a folder lib/modules below the one it is given.
+_MODULE_ROOT = '/run/root'
+_COPY_MODULES = f"""
+export DM_DISABLE_UDEV=1 PYTHONPATH={shlex.quote(str(_HERE / 'vfork'))}
+mkdir -p {_MODULE_ROOT}/lib/modules
+cp -r /usr/lib/uml/modules/$(uname -r) {_MODULE_ROOT}/lib/modules
 """
 
 
@@ -101,8 +68,13 @@ def main(module: str, *arguments: str) -> int:
               file=sys.stderr)
         return 1
     print('device-mapper: that of a User-Mode Linux guest', flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        return _in_guest(command, pathlib.Path(folder))
+    status = machine.run(
+        machine.System(boot=_boot, disk='/dev/ubda', module_root=_MODULE_ROOT,
+                       before_modules=_COPY_MODULES), command)
+    if status is None:
+        print('The guest ended before its work did.', file=sys.stderr)
+        return 1
+    return status
 
 
 def _has_device_mapper() -> bool:
@@ -114,37 +86,16 @@ def _has_device_mapper() -> bool:
     return True
 
 
-def _in_guest(command: list[str], folder: pathlib.Path) -> int:
-    status = folder / 'status'
-    init = folder / 'init'
-    init.write_text(_INIT.format(
-        home=folder, path=os.environ['PATH'], modules=' '.join(_MODULES),
-        checkout=shlex.quote(os.getcwd()), command=shlex.join(command),
-        status=status))
-    init.chmod(0o755)
-    disk = folder / 'disk'
-    with disk.open('wb') as file:
-        file.truncate(_DISK_BYTES)
+def _boot(folder: pathlib.Path) -> subprocess.Popen[bytes]:
     preloaded = folder / 'xstate.so'
     subprocess.run([_COMPILER, '-Wall', '-Werror', '-shared', '-fPIC', '-o',
-                    preloaded, _XSTATE], check=True)
-    guest = subprocess.Popen(
+                    preloaded, _HERE / 'xstate.c'], check=True)
+    return subprocess.Popen(
         [_KERNEL, 'mem=4G', f'uml_dir={folder}', 'root=/dev/root',
-         'rootfstype=hostfs', 'rootflags=/', 'rw', f'init={init}', 'quiet',
-         'con=null', 'con0=fd:0,fd:1', f'ubda={disk}'],
+         'rootfstype=hostfs', 'rootflags=/', 'rw', f"init={folder / 'init'}",
+         'quiet', 'con=null', 'con0=fd:0,fd:1', f"ubda={folder / 'disk'}"],
         stdin=subprocess.DEVNULL, start_new_session=True,
         env=os.environ | {'LD_PRELOAD': str(preloaded)})
-    try:
-        guest.wait(_SECONDS)
-    finally:
-        # The kernel and the processes that it runs the guest's in.
-        if guest.poll() is None:
-            os.killpg(guest.pid, signal.SIGKILL)
-            guest.wait()
-    if not status.exists():
-        print('The guest ended before its work did.', file=sys.stderr)
-        return 1
-    return int(status.read_text())
 
 
 if __name__ == '__main__':

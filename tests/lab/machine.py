@@ -1,0 +1,128 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Runs a command in a guest kernel that has this machine's root file system.
+
+guest.py and virtual_machine.py say what kernel that is and how it is booted.
+PID 1 of the guest is a script that mounts what a system needs, loads modules,
+starts the iSCSI daemons, runs the command and turns the machine off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import tempfile
+
+_SECONDS = 3 * 3600
+# Sparse. For all temporary files: a disk of its own is ten times as fast as
+# this machine's files are to the guest.
+_DISK_BYTES = 64 * 1024 ** 3
+_MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
+            'raid1', 'dm-cache', 'dm-cache-smq', 'loop', 'ext4', 'sd_mod',
+            'iscsi_tcp', 'overlay', 'nbd', 'target_core_iblock',
+            'target_core_file', 'iscsi_target_mod')
+
+# What is written to /etc is the guest's own: iscsiadm writes to /etc/iscsi,
+# and /etc/tgt tells tgtd where Cinder writes (with no */ in it, which ends a
+# comment there).
+_INIT = """#!/bin/bash
+export HOME={home} PATH={path} LC_ALL=C
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+mount -t tmpfs tmpfs /run
+mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/disk
+{before_modules}
+for module in {modules}; do modprobe --dirname {module_root} $module; done
+mount -t configfs configfs /sys/kernel/config
+for each in {overlays}; do
+    mkdir -p /run/$each/upper /run/$each/work
+    mount -t overlay overlay /$each -o \\
+        lowerdir=/$each,upperdir=/run/$each/upper,workdir=/run/$each/work
+done
+{before_disk}
+echo 'include /run/disk/tmp????????/volumes/*' >/etc/tgt/targets.conf
+echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
+echo >/etc/iscsi/iscsid.conf
+mkfs.ext4 -q {disk}
+mount {disk} /run/disk
+ip link set lo up
+tgtd --iscsi portal=127.0.0.1:3260
+iscsid
+cd {checkout}
+TMPDIR=/run/disk {command}
+echo $? > {status}
+halt -f -p
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class System:
+    """How one kind of guest differs from another.
+
+    :ivar boot: starts the guest, in a session of its own; it is passed a
+        folder that has `init` and the image `disk`
+    :ivar disk: the guest's device node of that image
+    :ivar module_root: the folder in which the guest finds lib/modules
+    :ivar modules: those of this kind of guest alone
+    :ivar overlays: folders of / that the guest has its own version of
+    :ivar before_modules: shell commands
+    :ivar before_disk: shell commands
+    """
+
+    boot: Callable[[pathlib.Path], subprocess.Popen[bytes]]
+    disk: str
+    module_root: str
+    modules: tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ('etc',)
+    before_modules: str = ''
+    before_disk: str = ''
+
+
+def run(system: System, command: list[str],
+        parent: pathlib.Path | None = None) -> int | None:
+    """The exit status of the command; None if the guest ended before it.
+
+    :param parent: of the folder with the guest's files, if not the default
+    :raises TimeoutExpired: the guest was stopped after three hours
+    """
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        folder = pathlib.Path(name)
+        status = folder / 'status'
+        init = folder / 'init'
+        init.write_text(_INIT.format(
+            home=folder, path=os.environ['PATH'],
+            before_modules=system.before_modules,
+            modules=' '.join(_MODULES + system.modules),
+            module_root=system.module_root,
+            overlays=' '.join(system.overlays),
+            before_disk=system.before_disk, disk=system.disk,
+            checkout=shlex.quote(os.getcwd()), command=shlex.join(command),
+            status=status))
+        init.chmod(0o755)
+        with folder.joinpath('disk').open('wb') as file:
+            file.truncate(_DISK_BYTES)
+        guest = system.boot(folder)
+        try:
+            guest.wait(_SECONDS)
+        finally:
+            # All processes of the session: User-Mode Linux has several.
+            if guest.poll() is None:
+                os.killpg(guest.pid, signal.SIGKILL)
+                guest.wait()
+        return int(status.read_text()) if status.exists() else None
