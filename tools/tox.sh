@@ -41,6 +41,11 @@ case " $* " in *" lvm31 "*)
     profiles="$profiles lvm31"
     ;;
 esac
+case " $* " in *" udev "*)
+    profiles="$profiles udev"
+    install="without_services install_packages"
+    ;;
+esac
 case " $* " in *" tempest "*)
     profiles="$profiles tempest"
     install="without_services install_packages"

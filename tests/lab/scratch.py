@@ -56,6 +56,8 @@ backup {{
 """
 
 
+_UDEVD_SOCKET = pathlib.Path('/run/udev/control')
+
 # The end of the filter: no other device is LVM's.
 _REST = '"r|.*|" ]'
 
@@ -172,7 +174,12 @@ class ScratchVolumeGroup:
 
         :raises RuntimeError: it failed
         """
-        return _output(*command, environment=self.environment)
+        printed = _output(*command, environment=self.environment)
+        if self._device_mapper and _UDEVD_SOCKET.exists():
+            # udevd probes each LV that LVM has written to. Until it is done
+            # the LV is open, and a suspended one would block it.
+            _output('udevadm', 'settle')
+        return printed
 
     def create(self, lv_name: str, size: str) -> None:
         """Make a linear LV; the size is lvcreate's, like 4m or 1g."""
