@@ -41,7 +41,8 @@ _UUID = re.compile(r'[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}')
 # lib/metadata/lv_manip.c, _lv_type_names, and the names of RAID levels.
 _WORD = re.compile(r'[a-z0-9_]+')
 _PERCENT = re.compile(r'(\d{1,3}\.\d\d)?')
-_TIME_FORMAT = '%Y-%m-%d %H:%M:%S %z'
+# As VolumeGroup has LVM print it.
+_TIME_FORMAT = '%Y-%m-%d_%H:%M:%S_%z'
 
 
 def is_lv_name(name: object) -> typing.TypeGuard[str]:
@@ -172,12 +173,13 @@ class LogicalVolume(typing.NamedTuple):
 
     @property
     def created_at(self) -> datetime.datetime | None:
-        """When it was created; None if LVM has not recorded it.
-
-        :raises ValueError: LVM cannot have printed this
+        """When it was created; None if LVM recorded no time, or an absurd one.
         """
-        return (datetime.datetime.strptime(self.created, _TIME_FORMAT)
-                if self.created else None)
+        try:
+            return datetime.datetime.strptime(self.created.replace(' ', '_'),
+                                              _TIME_FORMAT)
+        except ValueError:
+            return None
 
     @property
     def activation(self) -> Activation:

@@ -175,9 +175,8 @@ class VolumeGroup(executor.Executor):
             raise errors.VolumeGroupError(
                 f"LVM's report of volume group {self.name} cannot be relied "
                 f'on ({exc}), so nothing is listed or changed. Run `lvm '
-                f'fullreport --reportformat json {self.name}`, check its '
-                'output for anything other than JSON, and check the sections '
-                'report and log of lvm.conf') from exc
+                f'fullreport --reportformat json {self.name}` and check its '
+                'output for anything other than JSON') from exc
 
     def check_output_for_cinder(self) -> None:
         """Check that Cinder's LVM driver can read what LVM prints.

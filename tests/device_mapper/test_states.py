@@ -365,7 +365,7 @@ def test_a_thin_lv_in_a_full_pool_is_refused(states):
         run('dd', 'if=/dev/urandom', f"of={states.path('data')}", 'bs=1M',
             'count=64', 'oflag=direct')
     states.assert_refused(
-        'data', f'lies in thin pool {pool}, which is out of data space',
+        'data', f'is in thin pool {pool}, which is out of data space',
         lvm_type='thin')
 
 

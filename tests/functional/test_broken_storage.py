@@ -124,7 +124,7 @@ def test_a_group_that_others_keep_locked_is_told_of(group, load, volume):
                      lambda: driver.manage_existing(
                          managed, {'source-name': 'data1'})):
             with pytest.raises(exception.VolumeBackendAPIException,
-                               match=f'not ended after {SECONDS} seconds'):
+                               match=f'timed out after {SECONDS} seconds'):
                 work()
     assert group.names() == before
     load().manage_existing(managed, {'source-name': 'data1'})

@@ -84,7 +84,7 @@ def test_an_lv_that_has_cinders_name_already_is_not_touched(group, driver,
     group.create(managed.name, '4m')
     before = group.changes()
     with pytest.raises(exception.VolumeBackendAPIException,
-                       match='there is an LV of that name'):
+                       match='that name already exists'):
         driver.manage_existing(managed, {'source-name': 'data1'})
     assert group.changes() == before
 
@@ -107,7 +107,7 @@ def test_a_name_that_was_taken_meanwhile_stays_in_the_journal(
         driver.manage_existing(managed, {'source-name': 'data1'})
     assert group.names().keys() == {managed.name, 'data1'}
     assert 'cinder_lvm_manage:name=data1' in group.tags(managed.name)
-    assert 'cannot have its name data1 again' in caplog.text
+    assert 'cannot be renamed back to data1' in caplog.text
 
 
 @pytest.mark.parametrize('when', ['before', 'after'])
@@ -271,7 +271,8 @@ def test_what_was_cut_off_is_reported_when_the_service_starts(
     record, = (record for record in caplog.records
                if record.name == 'cinder_lvm_manage.driver')
     for words in (f'LV data1 (UUID {group.names()[crashed.name]})',
-                  f'as {crashed.id} was cut off', f'is {crashed.name} now'):
+                  f'as {crashed.id} was interrupted',
+                  f'is now named {crashed.name}'):
         assert words in record.getMessage()
     assert group.changes() == before
 
@@ -284,7 +285,7 @@ def test_nobody_waits_for_ever(group, load, volume):
     assert lock.acquire()
     try:
         with pytest.raises(exception.VolumeBackendAPIException,
-                           match='have kept volume group scratch for 5 sec'):
+                           match='lock on volume group scratch for 5 sec'):
             driver.manage_existing(volume(), {'source-name': 'data1'})
     finally:
         lock.release()

@@ -44,7 +44,7 @@ def test_of_many_managements_of_one_lv_one_wins_and_the_others_know_whom(
     for outcome in outcomes:
         if outcome is not None:
             assert isinstance(outcome, exception.ManageExistingAlreadyManaged)
-            assert f'is already managed as {winner.id}' in str(outcome)
+            assert f'is already managed as volume {winner.id}' in str(outcome)
 
 
 def test_many_managements_of_different_lvs_all_succeed(group, driver, volume):

@@ -97,7 +97,7 @@ def test_a_snapshot_goes_in_under_its_volume_and_comes_out_as_it_was(
 
 
 @pytest.mark.parametrize(('name', 'percent', 'invalid', 'why'), [
-    ('overflowed', '100.00', 'True', 'is an invalid snapshot (lvremove it'),
+    ('overflowed', '100.00', 'True', 'is an invalid snapshot (remove it with'),
     ('thick-snapshot', '0.00', 'False', 'is a snapshot of LV origin, which')])
 def test_an_active_snapshot_tells_how_full_it_is(load, replay, name, percent,
                                                  invalid, why):
@@ -116,7 +116,8 @@ def test_a_thick_snapshots_size_is_its_origins(zoo_group, adopted, snapshot):
 
 
 @pytest.mark.parametrize(('name', 'why'), [
-    ('thick-snapshot-1', 'is a snapshot of LV origin-of-two, which is no'),
+    ('thick-snapshot-1',
+     'is a snapshot of LV origin-of-two, which Cinder does not manage'),
     ('size-1g', 'is not a snapshot'),
     ('merging-snapshot', 'is being merged into its origin'),
     ('scratch-pool', 'is a thin pool'),

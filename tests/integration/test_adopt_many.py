@@ -119,7 +119,7 @@ def test_one_is_explained_by_name_and_by_uuid(lab):
         assert told['Safe'] is False
         assert told['Reasons'] == ['is read-only']
         assert told['Remedies'] == [
-            f'lvchange --permission rw many/lv-{LVS:05}']
+            f'run `lvchange --permission rw many/lv-{LVS:05}`']
         assert told['If Managed'] == ['it is refused, and stays as it is']
     missing = client.run('volume', 'adopt', 'explain', '--host', HOST, 'x')
     assert missing.returncode == 1

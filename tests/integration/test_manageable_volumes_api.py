@@ -227,7 +227,7 @@ def test_a_managed_lv_is_not_managed_again(cinder, api, managed):
     uuid = entry_of(api, name)['extra_info']['source_id']
     refused = api.manage({'source-id': uuid}).body['volume']['id']
     api.wait(refused, 'error')
-    assert f"is already managed as {owner['id']}" in cinder.log_text()
+    assert f"is already managed as volume {owner['id']}" in cinder.log_text()
     assert api.delete(refused).status == 202
     api.wait_until_gone(refused)
     assert name in names(api.manageable_volumes())

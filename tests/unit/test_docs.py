@@ -41,6 +41,9 @@ def texts(node):
     match node:
         case ast.Expr(value=ast.Constant()):
             return
+        case ast.Call(func=ast.Attribute(value=ast.Name(id='re'))):
+            # A pattern, not a message.
+            return
         case ast.JoinedStr(values=parts):
             text = ''.join(str(part.value) if isinstance(part, ast.Constant)
                            else '%s' for part in parts)

@@ -19,8 +19,9 @@ from oslo_utils import units
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage.block_device import User
-from cinder_lvm_manage.rules import Claim
-from cinder_lvm_manage.rules import SnapshotClaim
+from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.claim import Owner
+from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.verdict import Verdict
 from tests.unit.reports import inventory
 
@@ -142,7 +143,9 @@ class EntryTest(unittest.TestCase):
 
     def test_a_snapshot_tells_its_origin_and_whose_that_is(self):
         entry = self.entry('thick-snapshot',
-                           SnapshotClaim(origin_owner='some-id'))
+                           SnapshotClaim(
+                               origin_owner=Owner('some-id', 'volume', '',
+                                                  'available')))
         self.assertEqual({'source-name': 'origin'},
                          entry['source_reference'])
         self.assertEqual(('thick', 'some-id'),

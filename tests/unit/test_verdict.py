@@ -216,8 +216,8 @@ class VolumeTest(unittest.TestCase):
         self.assertNotIn('is open', as_volume('device-mapper', name).reason)
 
     def test_an_open_lv_is_safe_where_the_operator_allows_it(self):
-        self.assertTrue(as_volume('device-mapper', 'open',
-                                  dataclasses.replace(ACTIVE, in_use=True)).safe)
+        policy = dataclasses.replace(ACTIVE, in_use=True)
+        self.assertTrue(as_volume('device-mapper', 'open', policy).safe)
 
     def test_an_unknown_state_is_refused_unless_the_operator_allows_it(self):
         self.assertIn('that cannot be determined (lv_attr -wi-XX----)',
@@ -259,7 +259,8 @@ class VolumeTest(unittest.TestCase):
                            Claim(OWNER))
         self.assertIs(Kind.ALREADY_MANAGED, judged.kind)
         for why in ('is already managed', 'is a snapshot of thin',
-                    'cannot be determined', "this backend's volumes are thick"):
+                    'cannot be determined',
+                    "this backend's volumes are thick"):
             self.assertIn(why, judged.reason)
 
     def test_no_lv_of_the_zoo_but_the_sound_is_safe_on_either_backend(self):
@@ -309,7 +310,7 @@ class ExtensionTest(unittest.TestCase):
         judged = as_volume(with_room('zoo', first, second), name, self.POLICY)
         self.assertIs(safe, judged.safe)
 
-    @ddt.data(('zoo', 3 * units.Mi, 'size-4m', 1074790400, False),
+    @ddt.data(('zoo', 3 * units.Mi, 'size-4m', 1075838976, False),
               ('zoo', 4 * units.Mi, 'size-4m', None, True))
     @ddt.unpack
     def test_it_has_to_get_exactly_its_whole_gib(self, report, extent, name,
@@ -333,7 +334,8 @@ class ExtensionTest(unittest.TestCase):
 
     def test_an_active_origin_of_thick_snapshots_is_not_extended(self):
         judged = as_volume('device-mapper', 'origin', self.POLICY)
-        self.assertIn('LVM cannot do while it is active and has thick snapshots',
+        self.assertIn('LVM cannot do while it is active and has thick '
+                      'snapshots',
                       judged.reason)
         roomy = with_room('device-mapper', units.Gi, 0)
         inactive = dataclasses.replace(with_attr('origin', 4, '-'),
@@ -383,7 +385,8 @@ class SnapshotTest(unittest.TestCase):
 
     def test_a_snapshot_of_an_lv_that_is_no_volume_is_refused(self):
         judged = as_snapshot('zoo', 'thick-snapshot', claim=SnapshotClaim())
-        self.assertIn('is a snapshot of LV origin, which Cinder does not manage',
+        self.assertIn('is a snapshot of LV origin, which Cinder does not '
+                      'manage',
                       judged.reason)
         self.assertIn('manage origin as a volume first', judged.reason)
 

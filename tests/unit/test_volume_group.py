@@ -20,10 +20,16 @@ import pytest
 from cinder_lvm_manage import errors
 from cinder_lvm_manage.volume_group import VolumeGroup
 
+PV_UUID = 'AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA'
 REPORT = """
 {"report": [{"vg": [{"vg_name": "vg", "vg_exported": "0", "vg_partial": "0",
-                     "vg_permissions": "writeable",
-                     "vg_free": "4194304"}], "lv": []}]}
+                     "vg_shared": "0", "vg_permissions": "writeable",
+                     "vg_extent_size": "4194304", "vg_mda_free": "520192"}],
+             "pv": [{"pv_name": "/dev/sdx",
+                     "pv_uuid": "AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA",
+                     "pv_major": "8", "pv_minor": "1", "pv_free": "4194304",
+                     "pv_allocatable": "1"}],
+             "lv": [], "pvseg": [], "seg": []}]}
 """
 
 
@@ -60,17 +66,60 @@ def test_an_inventory_is_one_command(lvm):
     assert len(lvm.calls.read_text().splitlines()) == 1
 
 
-def test_warnings_beside_the_report_do_no_harm(lvm):
-    lvm.write(f"echo 'WARNING: a PV is old' >&2; echo '{REPORT}'")
+def test_a_warning_beside_the_report_is_logged_for_the_operator(lvm, caplog):
+    lvm.write(f"echo '  WARNING: a PV is old.' >&2; echo '{REPORT}'")
     assert volume_group().inventory().lvs == ()
+    record, = caplog.records
+    assert record.levelname == 'WARNING'
+    assert record.getMessage() == ('`lvm fullreport vg` succeeded, but LVM '
+                                   'printed: WARNING: a PV is old.')
 
 
-def test_a_failure_tells_the_command_its_status_and_its_words(lvm):
-    lvm.write("echo 'Volume group \"vg\" not found' >&2; exit 5")
-    with pytest.raises(errors.VolumeGroupError,
-                       match=r'`lvm fullreport.*` failed with exit code 5: '
-                             'Volume group "vg" not found'):
+@pytest.mark.parametrize('warning', [
+    'WARNING: Activation disabled. No device-mapper interaction',
+    'WARNING: This metadata update is NOT backed up.',
+    'Internal error: WARNING: Failed to properly detect layout and role',
+    'File descriptor 7 (/dev/x) leaked on lvm invocation. Parent PID 1: sh'])
+def test_a_warning_that_helps_nobody_is_not(lvm, caplog, warning):
+    lvm.write(f"echo '  {warning}' >&2; echo '{REPORT}'")
+    volume_group().inventory()
+    assert not caplog.records
+
+
+def test_a_failure_has_the_command_its_exit_code_and_lvms_messages(lvm):
+    lvm.write("echo '  Volume group \"vg\" not found' >&2\n"
+              "echo '  Cannot process volume group vg' >&2; exit 5")
+    with pytest.raises(errors.LVMCommandFailed) as failed:
+        volume_group().rename('a', 'b')
+    assert str(failed.value) == (
+        '`lvrename vg a b` failed with exit code 5: Volume group "vg" not '
+        'found; Cannot process volume group vg')
+    assert failed.value.command == ('lvrename', 'vg', 'a', 'b')
+    assert failed.value.exit_code == 5
+    assert failed.value.messages == ('Volume group "vg" not found',
+                                     'Cannot process volume group vg')
+
+
+def test_of_a_report_the_error_shows_the_command_without_its_options(lvm):
+    lvm.write('exit 5')
+    with pytest.raises(errors.LVMCommandFailed,
+                       match=r'`lvm fullreport vg` failed with exit code 5: '
+                             'LVM printed no reason'):
         volume_group().inventory()
+
+
+@pytest.mark.parametrize(('warning', 'field', 'value'), [
+    (f'WARNING: Not using device /dev/sdy for PV {PV_UUID}.', 'duplicates',
+     ('/dev/sdy',)),
+    (f"WARNING: Not using device /dev/sdy for PV {PV_UUID.replace('A', 'B')}.",
+     'duplicates', ()),
+    ('Reading VG vg without a lock.', 'locked', False),
+    ('WARNING: Unrecognised segment type tuna', 'unknown_types', ('tuna',)),
+    ('WARNING: something else', 'locked', True)])
+def test_lvm_says_of_a_group_what_its_report_has_no_field_for(
+        lvm, warning, field, value):
+    lvm.write(f"echo '  {warning}' >&2; echo '{REPORT}'")
+    assert getattr(volume_group().inventory(), field) == value
 
 
 def test_a_crash_of_lvm_is_tried_again(lvm):
@@ -96,7 +145,7 @@ def test_no_other_failure_is_tried_again(lvm):
 def test_a_command_that_hangs_is_stopped(lvm):
     lvm.write('exec sleep 600')
     started = time.monotonic()
-    with pytest.raises(errors.VolumeGroupError, match='not ended after 1 sec'):
+    with pytest.raises(errors.VolumeGroupError, match='timed out after 1 sec'):
         volume_group(timeout=1).inventory()
     assert time.monotonic() - started < 300
 
@@ -105,11 +154,14 @@ def test_a_command_that_hangs_is_stopped(lvm):
     '', 'garbage', '{"report": [', '[]', '{}', 'null', '{"report": []}',
     '{"report": [{"vg": []}]}', '{"report": [{"vg": [{}], "lv": []}]}',
     REPORT.replace('"lv": []', '"lv": [{"lv_name": "a"}]'),
+    REPORT.replace('"vg_name": "vg"', '"vg_name": "another"'),
+    REPORT.replace('"0"', '""', 1), REPORT.replace('writeable', ''),
+    REPORT.replace('4194304', '4.00m'), REPORT.replace('"seg": []', '"x": 1'),
     REPORT.replace('"lv": []', '"lv": 7'),
     'WARNING: on the wrong stream\n' + REPORT, '\\xff\\xfe'])
 def test_a_report_that_is_none_is_an_error(lvm, printed):
     lvm.write(f"printf '%b' '{printed}'")
-    with pytest.raises(errors.VolumeGroupError, match='cannot be read'):
+    with pytest.raises(errors.VolumeGroupError, match='cannot be relied on'):
         volume_group().inventory()
 
 
