@@ -95,8 +95,9 @@ class _WithOurDriver:
         vg = mock.create_autospec(VolumeGroup, instance=True)
         vg.inventory.return_value = ZOO
         group = mock.patch.object(LVMManageDriver, '_volume_group', vg)
-        lv = mock.patch.object(LVMManageDriver, '_lv',
-                               return_value=ZOO.by_name['size-1g'])
+        lv = mock.patch.object(
+            LVMManageDriver, '_found',
+            return_value=(ZOO, ZOO.by_name['size-1g']))
         for patch in (ours, group, lv):
             patch.start()
             self.addCleanup(patch.stop)  # type: ignore[attr-defined]

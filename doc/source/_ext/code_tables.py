@@ -35,16 +35,25 @@ from cinder_lvm_manage import rules
 _TABLES = {'any': rules.AS_ANY, 'volume': rules.AS_VOLUME,
            'snapshot': rules.AS_SNAPSHOT}
 
+_OWNER = types.SimpleNamespace(kind='KIND', id='ID', host='HOST',
+                               status='STATUS')
+
 # What stands in the tables for the names that a reason speaks of.
 _WORDS = {
     'vg': 'VG',
     'lv': types.SimpleNamespace(name='LV', origin='ORIGIN', pool='POOL',
-                                attr='ATTR', size='SIZE', provisioning='THIN'),
-    'claim': types.SimpleNamespace(owner='ID', origin_owner='ID', parent='ID'),
+                                attr='ATTR', size='SIZE', size_gib='N',
+                                provisioning='THIN'),
+    'claim': types.SimpleNamespace(owner=_OWNER, origin_owner=_OWNER,
+                                   parent='ID'),
+    'duplicates': 'DEVICES',
     'case': types.SimpleNamespace(
-        dependents='LVS', extend_to='SIZE', held_by=', USER',
+        cinders_pool='VG-pool', dependents='LVS', extend_to='SIZE',
+        extended='SIZE', held_by=', USER', journal_removal='',
+        metadata_needed='SIZE', read_only_devices='DEVICES',
         release='COMMANDS that release it',
-        inventory=types.SimpleNamespace(free='SIZE'),
+        unusable_name='WHY',
+        inventory=types.SimpleNamespace(metadata_free='SIZE'),
         policy=types.SimpleNamespace(thin_pool='POOL'))}
 
 _KINDS = {rules.Kind.ALREADY_MANAGED: 'already managed',
