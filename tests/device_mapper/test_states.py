@@ -322,6 +322,24 @@ def test_an_inactive_lv_is_active_until_it_is_unmanaged(states):
     assert states.attr('data')[4] == '-'
 
 
+@pytest.mark.parametrize(('setting', 'why'), [
+    ('activation/volume_list = ["another-group"]', 'is not active as volume-'),
+    ('activation/read_only_volume_list = ["{vg}"]',
+     'is read-only while it is active')])
+def test_an_lv_that_lvm_conf_does_not_let_cinder_use_is_restored(
+        states, setting, why):
+    group = states.group
+    group.create('data', '16m')
+    states.change('data', '--activate', 'n')
+    fields = ('lv_name', 'lv_uuid', 'lv_tags', 'lv_attr')
+    before = group.report(*fields)
+    driver = states.driver()
+    with (group.configured(setting.format(vg=group.name)),
+          pytest.raises(exception.VolumeBackendAPIException, match=why)):
+        driver.manage_existing(states.volume(), {'source-name': 'data'})
+    assert group.report(*fields) == before
+
+
 def test_an_lv_that_activation_skips_is_there_after_a_reboot(states):
     states.group.create('data', '16m')
     states.change('data', '--setactivationskip', 'y',

@@ -61,12 +61,12 @@ def test_where_metadata_has_no_room_all_is_done_or_nothing(
     driver = cinder.driver(narrow_group)
     before = rows(narrow_group)
     outcomes = {}
-    for room in (0, 80, 160, 240, 400):
+    for room in (0, 80, 160, 240, 400, 4096):
         leave_room(narrow_group, room)
         managing = volume()
         try:
             driver.manage_existing(managing, {'source-name': 'data1'})
-        except exception.VolumeBackendAPIException as exc:
+        except exception.ManageExistingInvalidReference as exc:
             outcomes[room] = str(exc)
         else:
             outcomes[room] = 'managed'
@@ -74,8 +74,8 @@ def test_where_metadata_has_no_room_all_is_done_or_nothing(
             leave_room(narrow_group, 0)
             driver.unmanage(managing)
         assert rows(narrow_group) == before
-    assert 'exceeds maximum metadata size' in outcomes[0]
-    assert outcomes[400] == 'managed'
+    assert 'metadata area has 0 bytes free' in outcomes[0]
+    assert outcomes[4096] == 'managed'
 
 
 def test_while_a_group_is_gone_nothing_is_forgotten(group, driver, volume):

@@ -15,10 +15,13 @@
 import ast
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
 from cinder_lvm_manage import opts
+from cinder_lvm_manage.client import rows
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
 PAGES = CHECKOUT / 'doc' / 'source'
@@ -73,3 +76,18 @@ def test_the_options_that_are_spoken_of_are_there():
     text = README + ''.join(path.read_text() for path in PAGES.glob('*.rst'))
     assert set(re.findall(r'lvm_manage_\w+', text)) == {
         opt.name for opt in opts.manage_opts}
+
+
+def test_the_check_of_the_install_page_loads_the_driver():
+    page = PAGES.joinpath('install.rst').read_text()
+    script, = re.findall(r"^    \$ python -W ignore -c '(.*)'$", page, re.M)
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', script],
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ''), done.stderr
+
+
+def test_the_columns_of_a_csv_are_those_that_the_client_reads():
+    page = ' '.join(PAGES.joinpath('adopt-many.rst').read_text().split())
+    sentence, = re.findall('The optional columns (.*?) describe', page)
+    named = set(re.findall('``([A-Z][A-Za-z ]+)``', sentence))
+    assert named == rows._CHOSEN.keys()
