@@ -45,11 +45,12 @@ def empty(request):
         yield cinder, group
 
 
+@pytest.mark.parametrize('status', [None, 'error', 'available'])
 @pytest.mark.parametrize('failure', FAILURES)
 def test_a_volume_whose_recording_failed_costs_no_lv_when_it_is_deleted(
-        empty, failure):
+        empty, failure, status):
     cinder, group = empty
-    name = failure.replace(' ', '-')
+    name = f"{failure.replace(' ', '-')}-{status}"
     group.create(name, '4m')
     uuid = group.names()[name]
     written = cinder.log_path.stat().st_size
@@ -61,8 +62,11 @@ def test_a_volume_whose_recording_failed_costs_no_lv_when_it_is_deleted(
             "Flow 'volume_manage_existing_manager' .*"
             "transitioned into state '(SUCCESS|REVERTED)'", written)
     if cinder.recorded_status(volume) == 'managing':
-        cinder.api.request('POST', f'volumes/{volume}/action',
-                           {'os-reset_status': {'status': 'error'}})
+        status = status or 'error'
+    if status:
+        reset = cinder.api.request('POST', f'volumes/{volume}/action',
+                                   {'os-reset_status': {'status': status}})
+        assert reset.status == 202
     assert cinder.api.delete(volume).status == 202
     cinder.api.wait_until_gone(volume)
     assert group.names().get(name) == uuid
