@@ -111,7 +111,7 @@ def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
     """As doc/source/troubleshooting.rst tells."""
     assert cinder.recorded_status(volume) == 'managing'
     tags = group.tags(state(group)['lv_name'])
-    assert (f'as {volume} was cut off' in log) is bool(tags)
+    assert (f'as {volume} was interrupted' in log) is bool(tags)
     set_status(cinder, volume, 'error')
     assert cinder.api.delete(volume).status == 202
     cinder.api.wait_until_gone(volume)
@@ -139,7 +139,7 @@ def test_a_manage_that_was_killed_before_it_was_recorded_costs_nothing(
     cinder, group, lvm = stage
     lvm.break_at(FIRST + len(faults.MANAGE) - 1, 'halts after its work', '')
     volume = manage(cinder)
-    log = kill_before_it_is_recorded(cinder, lvm, 'is managed by Cinder now')
+    log = kill_before_it_is_recorded(cinder, lvm, 'is now managed by Cinder')
     assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log)
 
 
