@@ -22,8 +22,6 @@ import json
 import re
 import typing
 
-from oslo_utils import units
-
 from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import logical_volume
@@ -109,7 +107,6 @@ _LINEAR = Images(1, 1)
 class Inventory:
     """A volume group and its LVs, the hidden ones too, in LVM's order.
 
-    :ivar shared: lvmlockd decides which host may change or activate LVs
     :ivar extent_size: bytes; LVM rounds the size of an LV up to whole extents
     :ivar metadata_free: bytes by which the group's metadata can grow
     :ivar images: by name, of the LVs that have several
@@ -122,7 +119,6 @@ class Inventory:
     vg_name: str
     exported: bool
     partial: bool
-    shared: bool
     writeable: bool
     extent_size: int
     metadata_free: int
@@ -135,8 +131,8 @@ class Inventory:
 
     # The report's fields of the group itself, as from_report reads them.
     VG_FIELDS: typing.ClassVar = (
-        'vg_name', 'vg_exported', 'vg_partial', 'vg_shared',
-        'vg_permissions', 'vg_extent_size', 'vg_mda_free')
+        'vg_name', 'vg_exported', 'vg_partial', 'vg_permissions',
+        'vg_extent_size', 'vg_mda_free')
 
     @classmethod
     def from_report(cls, text: str, vg_name: str,
@@ -160,7 +156,6 @@ class Inventory:
                 vg_name=vg_name,
                 exported=logical_volume.flag(vg['vg_exported']),
                 partial=logical_volume.flag(vg['vg_partial']),
-                shared=logical_volume.flag(vg['vg_shared']),
                 writeable=vg['vg_permissions'] == 'writeable',
                 extent_size=logical_volume.size(vg['vg_extent_size']),
                 metadata_free=logical_volume.size(vg['vg_mda_free']),
@@ -205,9 +200,16 @@ class Inventory:
         return frozenset(pv.device for pv in self.physical_volumes
                          if block_device.is_read_only(pv.device))
 
-    def dependents(self, lv: LogicalVolume) -> list[LogicalVolume]:
+    def dependents(self, lv: LogicalVolume) -> Sequence[LogicalVolume]:
         """Return the LVs that have this one as their origin."""
-        return [other for other in self.lvs if other.origin == lv.name]
+        return self._by_origin.get(lv.name, ())
+
+    @functools.cached_property
+    def _by_origin(self) -> Mapping[str, Sequence[LogicalVolume]]:
+        by_origin: dict[str, list[LogicalVolume]] = {}
+        for lv in self.lvs:
+            by_origin.setdefault(lv.origin, []).append(lv)
+        return by_origin
 
     def images_of(self, lv: LogicalVolume) -> Images:
         """Return how the LV lies on its physical volumes."""
@@ -249,11 +251,6 @@ class Inventory:
                 f'volume group {self.vg_name} has no LV with {reference}: '
                 f'see `lvs -o lv_name,lv_uuid {self.vg_name}`')
         return lv
-
-
-def whole_gib(size: int) -> int:
-    """Return the size in bytes, rounded up to whole GiB."""
-    return -(-size // units.Gi) * units.Gi
 
 
 def _duplicates(warnings: Sequence[str],

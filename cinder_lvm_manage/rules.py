@@ -59,7 +59,7 @@ class Case:
 
     lv: LogicalVolume
     inventory: Inventory
-    claim: Any  # of the class that _RULES names for the rule's table
+    claim: Any  # of the class that RULES names for the rule's table
     policy: Policy
     users: Sequence[User] = ()
 
@@ -75,11 +75,20 @@ class Case:
         return f'{self.inventory.vg_name}-pool'
 
     @property
-    def owned_elsewhere(self) -> bool:
-        """Whether the owner's cinder-volume runs on another host."""
+    def ownership(self) -> str:
+        """The code of the one rule on owners that applies; empty if none."""
         owner = self.claim.owner
-        return (owner is not None and owner.host != ''
-                and owner.machine != self.policy.machine)
+        if owner is None:
+            return ''
+        if owner.sign is Sign.ID_IN_NAME:
+            return 'id-in-name'
+        if owner.host and owner.machine != self.policy.machine:
+            return 'already-managed-elsewhere'
+        if owner.status in _MANAGING:
+            return 'manage-incomplete'
+        if 'error' in owner.status:
+            return 'owner-in-error'
+        return 'already-managed'
 
     @property
     def journal_removal(self) -> str:
@@ -171,17 +180,13 @@ _MANAGING = ('managing', 'error_managing', 'error_managing_deleting')
 AS_ANY = (
     # Whose it is.
     Rule('already-managed',
-         lambda case: (case.claim.owner and not case.owned_elsewhere
-                       and case.claim.owner.sign is not Sign.ID_IN_NAME
-                       and case.claim.owner.status not in _MANAGING
-                       and 'error' not in case.claim.owner.status),
+         lambda case: case.ownership == 'already-managed',
          'is already managed as {claim.owner.kind} {claim.owner.id}',
          'no action is needed; to manage it again, unmanage that '
          '{claim.owner.kind} first',
          Kind.ALREADY_MANAGED),
     Rule('already-managed-elsewhere',
-         lambda case: (case.owned_elsewhere
-                       and case.claim.owner.sign is not Sign.ID_IN_NAME),
+         lambda case: case.ownership == 'already-managed-elsewhere',
          'is already managed as {claim.owner.kind} {claim.owner.id} by '
          '{claim.owner.host}',
          'leave it to that host if both hosts see the same disks; if {vg} is '
@@ -190,27 +195,21 @@ AS_ANY = (
          '`lvrename {vg} {lv.name} NEWNAME` here{case.journal_removal}',
          Kind.ALREADY_MANAGED),
     Rule('manage-incomplete',
-         lambda case: (case.claim.owner and not case.owned_elsewhere
-                       and case.claim.owner.sign is not Sign.ID_IN_NAME
-                       and case.claim.owner.status in _MANAGING),
+         lambda case: case.ownership == 'manage-incomplete',
          'is already managed as {claim.owner.kind} {claim.owner.id}, which '
          'has not become available (status {claim.owner.status})',
          'wait if it is still being managed; otherwise set its state to '
          'error and delete it, which restores the LV',
          Kind.ALREADY_MANAGED),
     Rule('owner-in-error',
-         lambda case: (case.claim.owner and not case.owned_elsewhere
-                       and case.claim.owner.sign is not Sign.ID_IN_NAME
-                       and case.claim.owner.status not in _MANAGING
-                       and 'error' in case.claim.owner.status),
+         lambda case: case.ownership == 'owner-in-error',
          'is already managed as {claim.owner.kind} {claim.owner.id}, whose '
          'status is {claim.owner.status}',
          'find the cause in the log of cinder-volume, then repeat what '
          'failed, or reset the state of the {claim.owner.kind}',
          Kind.ALREADY_MANAGED),
     Rule('id-in-name',
-         lambda case: (case.claim.owner
-                       and case.claim.owner.sign is Sign.ID_IN_NAME),
+         lambda case: case.ownership == 'id-in-name',
          'has the ID of {claim.owner.kind} {claim.owner.id} in its name, '
          'which Cinder has on {claim.owner.host}',
          'if volume_name_template or snapshot_name_template has been '

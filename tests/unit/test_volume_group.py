@@ -23,7 +23,7 @@ from cinder_lvm_manage.volume_group import VolumeGroup
 PV_UUID = 'AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA'
 REPORT = """
 {"report": [{"vg": [{"vg_name": "vg", "vg_exported": "0", "vg_partial": "0",
-                     "vg_shared": "0", "vg_permissions": "writeable",
+                     "vg_permissions": "writeable",
                      "vg_extent_size": "4194304", "vg_mda_free": "520192"}],
              "pv": [{"pv_name": "/dev/sdx",
                      "pv_uuid": "AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA",
