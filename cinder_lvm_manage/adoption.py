@@ -137,10 +137,15 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
     activation = READY if ready else lv.activation
     journal = _journal_of_adoption(lv, adopter, activation)
     try:
-        _put(vg, lv, lv.name, journal.tags, activation)
+        _put(vg, lv, lv.name, journal.tags,
+             activation._replace(active=lv.activation.active))
         vg.rename(lv.name, new_name)
         if extend_to:
             vg.extend(new_name, extend_to)
+        # Last: activation/volume_list may only have the LV's old name, and an
+        # origin with thick snapshots cannot be extended while it is active.
+        if activation.active and lv.activation.active is False:
+            vg.activate(new_name)
         _check(vg.inventory(), lv, new_name, journal, ready, extend_to)
     except errors.LVMManageError:
         _undo(vg, lv, journal, new_name)

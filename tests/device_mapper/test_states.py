@@ -324,6 +324,7 @@ def test_an_inactive_lv_is_active_until_it_is_unmanaged(states):
 
 @pytest.mark.parametrize(('setting', 'why'), [
     ('activation/volume_list = ["another-group"]', 'is not active as volume-'),
+    ('activation/volume_list = ["{vg}/data"]', 'is not active as volume-'),
     ('activation/read_only_volume_list = ["{vg}"]',
      'is read-only while it is active')])
 def test_an_lv_that_lvm_conf_does_not_let_cinder_use_is_restored(
@@ -338,6 +339,18 @@ def test_an_lv_that_lvm_conf_does_not_let_cinder_use_is_restored(
           pytest.raises(exception.VolumeBackendAPIException, match=why)):
         driver.manage_existing(states.volume(), {'source-name': 'data'})
     assert group.report(*fields) == before
+
+
+def test_an_inactive_origin_is_extended_before_it_is_activated(states):
+    states.group.create('data', '16m')
+    states.group.lvm('lvcreate', '--yes', '--snapshot', '--name', 'monday',
+                     '--size', '4m', f'{states.group.name}/data')
+    states.change('data', '--activate', 'n')
+    volume = states.manage('data', lvm_manage_extend_to_gib=True)
+    row, = (row for row in states.group.report('lv_name', 'lv_size',
+                                               'lv_active')
+            if row['lv_name'] == volume.name)
+    assert (row['lv_size'], row['lv_active']) == (str(units.Gi), 'active')
 
 
 def test_an_lv_that_activation_skips_is_there_after_a_reboot(states):
