@@ -112,9 +112,9 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
     def before_volume_copy(self, context: context.RequestContext,
                            src_vol: objects.Volume, dest_vol: objects.Volume,
                            remote: str | None = None) -> None:
-        """Let Cinder's own way to migrate cut off no data of an LV.
+        """Refuse to migrate an LV that Cinder would truncate.
 
-        It copies the recorded GiB.
+        Its generic migration copies the recorded GiB.
 
         :raises VolumeMigrationFailed: the LV is longer than its record
         """
@@ -220,13 +220,15 @@ def _is_rounded_up(lv: LogicalVolume, volume: objects.Volume,
                    inventory: Inventory) -> bool:
     """Return whether Cinder made the LV, and LVM rounded its size up.
 
-    What is behind the recorded size then was never promised to anybody. An
-    LV that is older than its volume was adopted, and may have data there.
+    Then nobody was promised what is behind the recorded size. An LV that is
+    older than its volume was adopted, and may have data there.
     """
     recorded = volume['size'] * units.Gi
+    # LVM records whole seconds.
+    recorded_at = volume['created_at'].replace(microsecond=0)
     return (lv.size <= inventory.allocated(recorded)
             and lv.created_at is not None
-            and lv.created_at >= volume['created_at'])
+            and lv.created_at >= recorded_at)
 
 
 def _exact_size_gib(lv: LogicalVolume, inventory: Inventory) -> int:

@@ -23,6 +23,7 @@ from cinder.volume.drivers import lvm
 from oslo_utils import units
 import pytest
 
+MINUTE = datetime.timedelta(minutes=1)
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
@@ -156,6 +157,48 @@ def test_what_is_not_there_is_told(group, driver, volume):
     with pytest.raises(exception.VolumeBackendAPIException,
                        match=r'LV volume-\S+ not found'):
         driver.create_cloned_volume(volume(), volume())
+
+
+@pytest.fixture
+def odd_group(group):
+    """A group whose extents, of 12 MiB, do not divide a GiB."""
+    group.lvm('vgchange', '--physicalextentsize', '12m', group.name)
+    return group
+
+
+def test_in_odd_extents_cinders_own_lv_is_migrated(odd_group, driver, volume):
+    made = volume(size=1)
+    driver.create_volume(made)
+    row, = odd_group.report('lv_size')
+    assert int(row['lv_size']) > units.Gi
+    driver.before_volume_copy(None, made, None)
+
+
+def test_in_odd_extents_the_size_to_extend_to_helps(odd_group, driver,
+                                                    volume):
+    # An LV that is older than its volume was adopted.
+    adopted = volume(size=1, created_at=NOW + 10 ** 6 * MINUTE)
+    odd_group.create(adopted.name, '1g')
+    with pytest.raises(exception.VolumeMigrationFailed,
+                       match='extend the volume to 3 GiB first'):
+        driver.before_volume_copy(None, adopted, None)
+    driver.extend_volume(adopted, 3)
+    adopted.size = 3
+    assert odd_group.report('lv_size') == [{'lv_size': str(3 * units.Gi)}]
+    driver.before_volume_copy(None, adopted, None)
+
+
+def test_in_odd_extents_a_clone_is_as_long_as_its_record(odd_group, driver,
+                                                         volume):
+    source, clone = volume(size=1), volume(size=1)
+    driver.create_volume(source)
+    with mock.patch.object(lvm.LVMVolumeDriver,
+                           'create_cloned_volume') as copied:
+        driver.create_cloned_volume(clone, source)
+    (made, copied_from), _ = copied.call_args
+    assert made.size == 1
+    assert copied_from['size'] * units.Gi == int(
+        odd_group.report('lv_size')[0]['lv_size'])
 
 
 @pytest.mark.parametrize('size', ['1028m', '1536m'])
