@@ -13,7 +13,7 @@
 """What it takes to adopt many LVs, beside one manage after another.
 
 `python -m benchmarks.adopt_many [LVS]`, as root, from the top of the checkout.
-Adopts so many LVs by `openstack volume adopt`, kills that in the middle and
+Adopts so many LVs by `openstack volume adoption`, kills that in the middle and
 goes on, and gives all back; then manages and unmanages a tenth of them with
 python-cinderclient, one after another, waiting for each. Prints the seconds of
 each and their ratios, and whether the group's names are what they were.
@@ -81,7 +81,7 @@ def main(lvs: int) -> None:
 
 def _run(client: OpenStackClient, *arguments: object) -> float:
     started = time.monotonic()
-    done = client.run('volume', 'adopt', *arguments)
+    done = client.run('volume', 'adoption', *arguments)
     if done.returncode:
         raise SystemExit(done.stdout)
     print(done.stdout.splitlines()[-1], flush=True)
@@ -90,7 +90,7 @@ def _run(client: OpenStackClient, *arguments: object) -> float:
 
 def _kill_after(client: OpenStackClient, count: int,
                 plan: pathlib.Path) -> None:
-    process = client.start('volume', 'adopt', 'apply', plan, '--parallel',
+    process = client.start('volume', 'adoption', 'apply', plan, '--parallel',
                            PARALLEL)
     for line in process.stdout or ():
         if line.startswith(f'[{count}/'):

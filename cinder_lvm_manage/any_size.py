@@ -30,9 +30,9 @@ from cinder.volume import volume_utils
 from cinder.volume.drivers import lvm
 from oslo_utils import units
 
+from cinder_lvm_manage.cinder_errors import in_cinders_words
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
-from cinder_lvm_manage.translation import in_cinders_words
 from cinder_lvm_manage.volume_group import VolumeGroup
 
 

@@ -37,19 +37,20 @@ from oslo_log import log as logging
 
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage import block_device
+from cinder_lvm_manage import cinder_records
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
-from cinder_lvm_manage import records
 from cinder_lvm_manage import verdict
 from cinder_lvm_manage.any_size import AnySizeLVMDriver
 from cinder_lvm_manage.block_device import User
+from cinder_lvm_manage.cinder_errors import in_cinders_words
+from cinder_lvm_manage.cinder_records import Claims
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
 from cinder_lvm_manage.reference import Reference
-from cinder_lvm_manage.translation import in_cinders_words
 from cinder_lvm_manage.verdict import Verdict
 from cinder_lvm_manage.volume_group import VolumeGroup
 
@@ -86,14 +87,14 @@ def _one_at_a_time(method: Callable[..., Any], driver: LVMManageDriver,
         lock.release()
 
 
-def _volume_claims(volume: objects.Volume) -> Callable[..., records.Claims]:
-    return functools.partial(records.volume_claims,
+def _volume_claims(volume: objects.Volume) -> Callable[..., Claims]:
+    return functools.partial(cinder_records.volume_claims,
                              volume_type_id=volume.volume_type_id)
 
 
 def _snapshot_claims(snapshot: objects.Snapshot
-                     ) -> Callable[..., records.Claims]:
-    return functools.partial(records.snapshot_claims,
+                     ) -> Callable[..., Claims]:
+    return functools.partial(cinder_records.snapshot_claims,
                              parent=snapshot.volume_id)
 
 
@@ -130,7 +131,7 @@ class LVMManageDriver(AnySizeLVMDriver):
     def _report_interrupted_adoptions(self) -> None:
         journals = {lv: journal for lv in self._volume_group.inventory().lvs
                     if (journal := adoption.Journal.of(lv))}
-        incomplete = records.incomplete(
+        incomplete = cinder_records.incomplete(
             {journal.adopter for journal in journals.values()})
         for lv, journal in journals.items():
             if journal.adopter in incomplete:
@@ -160,7 +161,7 @@ class LVMManageDriver(AnySizeLVMDriver):
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
         """Rename the LV to the volume's name; raises as the method above."""
-        records.withdraw_if_it_fails(volume, 'launched_at')
+        cinder_records.withdraw_if_it_fails(volume, 'launched_at')
         inventory, lv, judged = self._manageable(existing_ref,
                                                  _volume_claims(volume))
         adoption.adopt(self._volume_group, inventory, lv, volume.id,
@@ -176,7 +177,8 @@ class LVMManageDriver(AnySizeLVMDriver):
 
         :raises InvalidInput: marker or order is wrong
         """
-        return self._entries(False, records.volume_claims, cinder_volumes,
+        return self._entries(False, cinder_records.volume_claims,
+                             cinder_volumes,
                              (marker, limit, offset, sort_keys, sort_dirs))
 
     @in_cinders_words
@@ -193,8 +195,8 @@ class LVMManageDriver(AnySizeLVMDriver):
 
         :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
         """
-        if not records.was_available(volume):
-            records.record_as_never_available(volume)
+        if not cinder_records.was_available(volume):
+            cinder_records.record_as_never_available(volume)
             if self._undo_adoption(f'volume {volume.id}', volume.id,
                                    volume.name):
                 return
@@ -234,10 +236,10 @@ class LVMManageDriver(AnySizeLVMDriver):
                                  existing_ref: object) -> dict[str, str]:
         """Rename the LV to the snapshot's name; raises as the method above.
 
-        :returns: provider_id, by which records.was_managed knows that Cinder
-            has saved the snapshot as having this LV
+        :returns: provider_id, by which cinder_records.was_managed knows that
+            Cinder has saved the snapshot as having this LV
         """
-        records.withdraw_if_it_fails(snapshot, 'provider_id')
+        cinder_records.withdraw_if_it_fails(snapshot, 'provider_id')
         inventory, lv, _ = self._manageable(existing_ref,
                                             _snapshot_claims(snapshot))
         adoption.adopt(self._volume_group, inventory, lv, snapshot.id,
@@ -255,7 +257,8 @@ class LVMManageDriver(AnySizeLVMDriver):
 
         :raises InvalidInput: marker or order is wrong
         """
-        return self._entries(True, records.snapshot_claims, cinder_snapshots,
+        return self._entries(True, cinder_records.snapshot_claims,
+                             cinder_snapshots,
                              (marker, limit, offset, sort_keys, sort_dirs))
 
     @in_cinders_words
@@ -271,14 +274,14 @@ class LVMManageDriver(AnySizeLVMDriver):
         if isinstance(snapshot, objects.Snapshot):
             what = f'snapshot {snapshot.id}'
             lv_name = self._policy.names.of_snapshot(snapshot.name)
-            if (not records.was_managed(snapshot)
+            if (not cinder_records.was_managed(snapshot)
                     and self._undo_adoption(what, snapshot.id, lv_name)):
                 return
             self._refuse_to_delete_another(what, snapshot.id, lv_name)
         super().delete_snapshot(snapshot)
 
     def _manageable(self, existing_ref: object,
-                    claims_of: Callable[..., records.Claims]
+                    claims_of: Callable[..., Claims]
                     ) -> tuple[Inventory, LogicalVolume, Verdict]:
         """The LV that the reference points at, judged safe to manage."""
         reference = Reference.parse(existing_ref)
@@ -296,7 +299,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         return inventory, lv, judged
 
     def _judge(self, lv: LogicalVolume, inventory: Inventory,
-               claims_of: Callable[..., records.Claims]) -> Verdict:
+               claims_of: Callable[..., Claims]) -> Verdict:
         policy = self._policy
         claim = claims_of([lv.name], inventory, policy.names)[lv.name]
         users = () if policy.in_use else self._users([lv]).get(lv.device, ())
@@ -310,7 +313,7 @@ class LVMManageDriver(AnySizeLVMDriver):
             self._volume_group.open_files)
 
     def _entries(self, snapshots: bool,
-                 claims_of: Callable[..., records.Claims],
+                 claims_of: Callable[..., Claims],
                  known: Sequence[Any], page: tuple[Any, ...]
                  ) -> list[dict[str, Any]]:
         """One page of the visible LVs that are, or are not, snapshots."""

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What can go wrong here; translation.py turns these into Cinder's own.
+"""What can go wrong here; cinder_errors.py turns these into Cinder's own.
 
 Each message says what failed, why, and what to do; what was asked is added
 where they are turned.

@@ -16,7 +16,7 @@ import subprocess
 
 import pytest
 
-from tests.lab import life
+from tests.shows import life
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -18,9 +18,9 @@ from unittest import mock
 from oslo_utils import units
 import pytest
 
-from tests.lab import faults
 from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.shows import faults
 
 FAULTS = ('fails after its work', 'kills cinder-volume before its work',
           'kills cinder-volume after its work', 'comes after a replacement')

@@ -19,7 +19,7 @@ import os
 
 import pytest
 
-from tests.lab import life
+from tests.shows import life
 
 
 @pytest.fixture(scope='module')

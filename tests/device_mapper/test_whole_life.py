@@ -15,7 +15,7 @@
 
 import pytest
 
-from tests.lab import life
+from tests.shows import life
 
 
 @pytest.mark.parametrize('size', life.SIZES.values(), ids=life.SIZES.keys())

@@ -28,8 +28,8 @@ import pytest
 
 from tests.lab import zoo
 from tests.lab.in_process import CinderInProcess
-from tests.lab.record import REPORTS
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.shows.record import REPORTS
 
 
 @pytest.fixture(scope='session', autouse=True)

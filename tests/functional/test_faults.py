@@ -15,7 +15,7 @@
 
 import pytest
 
-from tests.lab import faults
+from tests.shows import faults
 
 
 @pytest.fixture

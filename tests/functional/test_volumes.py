@@ -383,7 +383,7 @@ def test_what_fails_is_logged_in_one_line(group, driver, volume, caplog):
         with pytest.raises(exception.VolumeBackendAPIException):
             work()
         record, = (record for record in caplog.records
-                   if record.name == 'cinder_lvm_manage.translation')
+                   if record.name == 'cinder_lvm_manage.cinder_errors')
         assert record.levelname == 'ERROR'
         assert record.exc_info is None
         message = record.getMessage()
@@ -400,7 +400,7 @@ def test_a_refusal_is_logged_with_volume_reference_and_reasons(
     with pytest.raises(exception.ManageExistingInvalidReference):
         driver.manage_existing(refused, {'source-name': 'scratch-pool'})
     record, = (record for record in caplog.records
-               if record.name == 'cinder_lvm_manage.translation')
+               if record.name == 'cinder_lvm_manage.cinder_errors')
     assert record.levelname == 'WARNING'
     for words in (refused.id, "{'source-name': 'scratch-pool'}",
                   'is a thin pool', 'manage the thin volumes in it'):

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""openstack volume adopt, on a real Cinder, from plan to undo."""
+"""openstack volume adoption, on a real Cinder, from plan to undo."""
 
 import contextlib
 import csv
@@ -49,13 +49,13 @@ def plan(lab, tmp_path):
     cinder, group, client = lab
     before = group.names()
     path = tmp_path / 'plan.yaml'
-    made = client.run('volume', 'adopt', 'plan', '--host', HOST, '-o', path)
+    made = client.run('volume', 'adoption', 'plan', '--host', HOST, '-o', path)
     assert made.returncode == 0, made.stdout
     assert f'{LVS} to be adopted, {LVS} GiB; 1 left out' in made.stdout
     yield path
     journal = path.with_name('plan.yaml.journal')
     if journal.exists():
-        client.run('volume', 'adopt', 'undo', journal)
+        client.run('volume', 'adoption', 'undo', journal)
     for volume in volumes(cinder, status='error_managing'):
         cinder.api.delete(volume['id'])
         cinder.api.wait_until_gone(volume['id'])
@@ -87,7 +87,7 @@ def count(cinder):
 def test_a_list_has_the_same_columns_in_every_format(lab):
     _, group, client = lab
     formats = {name: client.run(
-        'volume', 'adopt', 'list', '--host', HOST, '--match', '*-0000?',
+        'volume', 'adoption', 'list', '--host', HOST, '--match', '*-0000?',
         '--safe', '--sort', 'reference:desc', '-f', name).stdout
         for name in ('csv', 'json', 'yaml')}
     rows = json.loads(formats['json'])
@@ -104,7 +104,7 @@ def test_a_list_has_the_same_columns_in_every_format(lab):
 
 def test_all_pages_are_listed(lab):
     _, group, client = lab
-    listed = client.run('volume', 'adopt', 'list', '--host', HOST,
+    listed = client.run('volume', 'adoption', 'list', '--host', HOST,
                         '-f', 'json').stdout
     assert {row['Name'] for row in json.loads(listed)
             } == group.names().keys()
@@ -114,14 +114,14 @@ def test_one_is_explained_by_name_and_by_uuid(lab):
     _, group, client = lab
     for word in (f'lv-{LVS:05}', group.names()[f'lv-{LVS:05}']):
         told = json.loads(client.run(
-            'volume', 'adopt', 'explain', '--host', HOST, word,
+            'volume', 'adoption', 'show', '--host', HOST, word,
             '-f', 'json').stdout)
         assert told['Safe'] is False
         assert told['Reasons'] == ['is read-only']
         assert told['Remedies'] == [
             f'run `lvchange --permission rw many/lv-{LVS:05}`']
         assert told['If Managed'] == ['it is refused, and stays as it is']
-    missing = client.run('volume', 'adopt', 'explain', '--host', HOST, 'x')
+    missing = client.run('volume', 'adoption', 'show', '--host', HOST, 'x')
     assert missing.returncode == 1
     assert "lists no 'x'" in missing.stdout
 
@@ -136,11 +136,11 @@ def test_a_plan_is_applied_and_undone(lab, plan):
         content['volumes'][0] |= {'name': 'first', 'bootable': True,
                                   'metadata': {'from': 'old'}}
     change(plan, edit)
-    checked = client.run('volume', 'adopt', 'apply', plan, '--dry-run')
+    checked = client.run('volume', 'adoption', 'apply', plan, '--dry-run')
     assert checked.returncode == 0
     assert '5 to be adopted, and nothing against it' in checked.stdout
     assert group.names() == before
-    applied = client.run('volume', 'adopt', 'apply', plan)
+    applied = client.run('volume', 'adoption', 'apply', plan)
     assert applied.returncode == 0, applied.stdout
     assert 'adopted: 5; before: 0; failed: 0; not known: 0' in applied.stdout
     first, = (volume for volume in volumes(cinder)
@@ -148,11 +148,11 @@ def test_a_plan_is_applied_and_undone(lab, plan):
     assert first['bootable'] == 'true'
     assert first['metadata']['from'] == 'old'
     assert group.names()[f"volume-{first['id']}"] == before['lv-00000']
-    again = client.run('volume', 'adopt', 'apply', plan)
+    again = client.run('volume', 'adoption', 'apply', plan)
     assert again.returncode == 0
     assert 'adopted: 0; before: 5' in again.stdout
     assert count(cinder) == 5
-    undone = client.run('volume', 'adopt', 'undo', f'{plan}.journal')
+    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
     assert undone.returncode == 0
     assert 'given back: 5; failed: 0' in undone.stdout
     assert group.names() == before
@@ -162,7 +162,8 @@ def test_a_plan_is_applied_and_undone(lab, plan):
 def test_a_run_that_is_stopped_goes_on(lab, plan, how):
     cinder, group, client = lab
     before = group.names()
-    process = client.start('volume', 'adopt', 'apply', plan, '--parallel', 3)
+    process = client.start('volume', 'adoption', 'apply', plan,
+                           '--parallel', 3)
     with contextlib.closing(process.stdout):
         for line in process.stdout:
             if line.startswith('[5/'):
@@ -173,14 +174,14 @@ def test_a_run_that_is_stopped_goes_on(lab, plan, how):
     assert how is signal.SIGKILL or 'the same command goes on' in rest
     left = set(group.names()) & set(before)
     assert 0 < len(left) < LVS
-    applied = client.run('volume', 'adopt', 'apply', plan)
+    applied = client.run('volume', 'adoption', 'apply', plan)
     assert applied.returncode == 0, applied.stdout
     assert 'failed: 0; not known: 0' in applied.stdout
     assert count(cinder) == LVS
     assert {uuid for name, uuid in group.names().items()
             if name.startswith('volume-')} == {
         uuid for name, uuid in before.items() if name != f'lv-{LVS:05}'}
-    undone = client.run('volume', 'adopt', 'undo', f'{plan}.journal')
+    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
     assert undone.returncode == 0, undone.stdout
     assert group.names() == before
 
@@ -188,12 +189,12 @@ def test_a_run_that_is_stopped_goes_on(lab, plan, how):
 def test_what_cinder_was_asked_but_did_not_answer_is_found(lab, plan):
     cinder, _, client = lab
     change(plan, keep_two)
-    assert client.run('volume', 'adopt', 'apply', plan).returncode == 0
+    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
     journal = plan.with_name('plan.yaml.journal')
     lines = journal.read_text().splitlines()
     # As if it had been killed before the answers came.
     journal.write_text('\n'.join(lines[:3]) + '\n')
-    again = client.run('volume', 'adopt', 'apply', plan)
+    again = client.run('volume', 'adoption', 'apply', plan)
     assert again.returncode == 0, again.stdout
     assert 'adopted: 2; before: 0; failed: 0' in again.stdout
     assert count(cinder) == 2
@@ -245,7 +246,7 @@ def test_a_plan_that_does_not_hold_changes_nothing(lab, plan, fault):
     edit, words = FAULTS[fault]
     change(plan, edit)
     changes = group.changes()
-    refused = client.run('volume', 'adopt', 'apply', plan)
+    refused = client.run('volume', 'adoption', 'apply', plan)
     assert refused.returncode == 2
     assert words in refused.stdout
     assert 'nothing is begun' in refused.stdout
@@ -263,7 +264,7 @@ def test_a_quota_that_is_too_small_changes_nothing(lab, plan):
     changes = group.changes()
     set_quota(LVS - 1)
     try:
-        refused = client.run('volume', 'adopt', 'apply', plan)
+        refused = client.run('volume', 'adoption', 'apply', plan)
     finally:
         set_quota(-1)
     assert refused.returncode == 2
@@ -274,7 +275,7 @@ def test_a_quota_that_is_too_small_changes_nothing(lab, plan):
 
 def test_a_plan_is_made_of_a_csv(lab, tmp_path):
     _, _, client = lab
-    listing = client.run('volume', 'adopt', 'list', '--host', HOST,
+    listing = client.run('volume', 'adoption', 'list', '--host', HOST,
                          '--match', 'lv-00001', '--match', 'lv-00003',
                          '-f', 'csv').stdout
     header, *lines = listing.splitlines()
@@ -282,7 +283,7 @@ def test_a_plan_is_made_of_a_csv(lab, tmp_path):
     path.write_text('\n'.join([f'{header},Volume Name,Bootable',
                                *(f'{line},web-{number},yes' for number, line
                                  in enumerate(lines, start=1))]))
-    made = client.run('volume', 'adopt', 'plan', '--host', HOST,
+    made = client.run('volume', 'adoption', 'plan', '--host', HOST,
                       '--csv', path, '-o', tmp_path / 'plan.yaml')
     assert made.returncode == 0, made.stdout
     content = yaml.safe_load((tmp_path / 'plan.yaml').read_text())
@@ -298,13 +299,13 @@ def test_a_failure_leaves_nothing_and_is_tried_again(lab, plan):
     before = group.names()
     with cinder.failing_database('UPDATE ON volumes',
                                  "NEW.status = 'available'"):
-        failed = client.run('volume', 'adopt', 'apply', plan)
+        failed = client.run('volume', 'adoption', 'apply', plan)
     assert failed.returncode == 1
     assert 'adopted: 0; before: 0; failed: 2' in failed.stdout
     assert 'came to the status error' in failed.stdout
     assert group.names() == before
     assert volumes(cinder) == []
-    applied = client.run('volume', 'adopt', 'apply', plan)
+    applied = client.run('volume', 'adoption', 'apply', plan)
     assert applied.returncode == 0, applied.stdout
     assert 'adopted: 2; before: 0' in applied.stdout
 
@@ -312,8 +313,8 @@ def test_a_failure_leaves_nothing_and_is_tried_again(lab, plan):
 def test_an_undo_that_is_killed_goes_on(lab, plan):
     cinder, group, client = lab
     before = group.names()
-    assert client.run('volume', 'adopt', 'apply', plan).returncode == 0
-    process = client.start('volume', 'adopt', 'undo', f'{plan}.journal',
+    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
+    process = client.start('volume', 'adoption', 'undo', f'{plan}.journal',
                            '--parallel', 3)
     with contextlib.closing(process.stdout):
         for line in process.stdout:
@@ -325,7 +326,7 @@ def test_an_undo_that_is_killed_goes_on(lab, plan):
     for volume in volumes(cinder, status='unmanaging'):
         cinder.api.wait_until_gone(volume['id'])
     assert 0 < count(cinder) < LVS
-    undone = client.run('volume', 'adopt', 'undo', f'{plan}.journal')
+    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
     assert undone.returncode == 0, undone.stdout
     assert count(cinder) == 0
     assert group.names() == before
@@ -334,7 +335,7 @@ def test_an_undo_that_is_killed_goes_on(lab, plan):
 def test_what_is_in_use_is_not_undone(lab, plan):
     cinder, group, client = lab
     change(plan, keep_two)
-    assert client.run('volume', 'adopt', 'apply', plan).returncode == 0
+    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
     used = volumes(cinder)[0]['id']
     names = group.names()
 
@@ -342,7 +343,7 @@ def test_what_is_in_use_is_not_undone(lab, plan):
         assert cinder.api.request('POST', f'volumes/{used}/action', {
             action: {}}).status == 202
     act('os-reserve')
-    refused = client.run('volume', 'adopt', 'undo', f'{plan}.journal')
+    refused = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
     act('os-unreserve')
     assert refused.returncode == 2
     assert f'volume {used} is attaching' in refused.stdout
@@ -352,7 +353,8 @@ def test_what_is_in_use_is_not_undone(lab, plan):
 def test_while_cinder_is_away_nothing_is_lost(lab, plan):
     cinder, group, client = lab
     before = group.names()
-    process = client.start('volume', 'adopt', 'apply', plan, '--timeout', 60)
+    process = client.start('volume', 'adoption', 'apply', plan,
+                           '--timeout', 60)
     with contextlib.closing(process.stdout):
         for line in process.stdout:
             if line.startswith('[3/'):
@@ -370,9 +372,9 @@ def test_while_cinder_is_away_nothing_is_lost(lab, plan):
         cinder.api.delete(volume)
         cinder.api.wait_until_gone(volume)
     for _ in range(2):
-        applied = client.run('volume', 'adopt', 'apply', plan)
+        applied = client.run('volume', 'adoption', 'apply', plan)
     assert applied.returncode == 0, applied.stdout
     assert count(cinder) == LVS
-    undone = client.run('volume', 'adopt', 'undo', f'{plan}.journal')
+    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
     assert undone.returncode == 0, undone.stdout
     assert group.names() == before

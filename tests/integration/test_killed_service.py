@@ -21,12 +21,12 @@ import pathlib
 
 import pytest
 
-from tests.lab import faults
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.in_process import IN_TREE
 from tests.lab.in_process import OURS
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.shows import faults
 
 # manage_existing_get_size has a report of its own, before manage_existing.
 FIRST = 2

@@ -34,7 +34,7 @@ PYTEST = ('pytest', '--quiet', '-p', 'no:cacheprovider',
           'tests/integration/test_manageable_volumes_api.py',
           'tests/integration/test_unprivileged.py')
 WORKERS = ('-n', '2', '--dist', 'loadfile')
-DEMO = ('tests.lab.demo',)
+DEMO = ('tests.shows.demo',)
 
 
 def loop_devices(folder: pathlib.Path) -> list[str]:

@@ -15,11 +15,11 @@
 This catches an answer that is no page, a listing that misses LVs, a manage
 that fails beside listings, and a deadlock. It measures neither time nor
 memory, which depend on what else the machine does: `python -m
-tests.lab.stress` prints those. That the driver keeps nothing of a listing in
+tests.shows.stress` prints those. That the driver keeps nothing of a listing in
 memory is seen in tests/functional/test_volumes.py.
 """
 
-from tests.lab import stress
+from tests.shows import stress
 
 LVS = 1_200
 

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""openstack volume adopt where there are projects, members and tokens."""
+"""openstack volume adoption where there are projects, members and tokens."""
 
 import contextlib
 import dataclasses
@@ -106,7 +106,7 @@ def plan(lab, tmp_path):
     path = tmp_path / 'plan.yaml'
 
     def make(*options):
-        made = lab.client().run('volume', 'adopt', 'plan', '--host', HOST,
+        made = lab.client().run('volume', 'adoption', 'plan', '--host', HOST,
                                 *options, '-o', path)
         assert made.returncode == 0, made.stdout
         assert f'{LVS} to be adopted' in made.stdout
@@ -115,14 +115,14 @@ def plan(lab, tmp_path):
     yield make
     journal = pathlib.Path(f'{path}.journal')
     if journal.exists():
-        undone = lab.client().run('volume', 'adopt', 'undo', journal)
+        undone = lab.client().run('volume', 'adoption', 'undo', journal)
         assert undone.returncode == 0, undone.stdout
     assert lab.group.names() == before
     assert lab.volumes() == []
 
 
 def apply(client, path):
-    return client.run('volume', 'adopt', 'apply', path)
+    return client.run('volume', 'adoption', 'apply', path)
 
 
 def refused(lab, client, path):
@@ -154,7 +154,7 @@ def test_volumes_are_handed_over_to_their_project_and_given_back(lab, plan):
     again = apply(lab.client(), path)
     assert again.returncode == 0
     assert f'adopted: 0; before: {LVS}' in again.stdout
-    undone = lab.client().run('volume', 'adopt', 'undo', f'{path}.journal')
+    undone = lab.client().run('volume', 'adoption', 'undo', f'{path}.journal')
     assert undone.returncode == 0, undone.stdout
     assert lab.group.names() == before
 
@@ -188,7 +188,7 @@ def test_ones_own_quota_is_for_what_passes_through(lab, plan):
     try:
         assert '4 volumes are to be adopted' in refused(
             lab, lab.client(), path)
-        applied = lab.client().run('volume', 'adopt', 'apply', path,
+        applied = lab.client().run('volume', 'adoption', 'apply', path,
                                    '--parallel', 2)
     finally:
         lab.cinder_put(quota, {'quota_set': {'volumes': -1}})
@@ -211,7 +211,7 @@ def test_a_member_is_told_so_and_changes_nothing(lab, plan):
     path, _ = plan()
     member = lab.client(OS_USERNAME='member', OS_PASSWORD=PASSWORD,
                         OS_PROJECT_NAME='web')
-    listed = member.run('volume', 'adopt', 'list', '--host', HOST)
+    listed = member.run('volume', 'adoption', 'list', '--host', HOST)
     assert listed.returncode == 1
     for told in (listed.stdout, refused(lab, member, path)):
         assert '403' in told
@@ -227,7 +227,7 @@ def test_a_token_that_has_expired_is_told_and_changes_nothing(lab, plan):
 def test_a_token_that_expires_in_the_middle_stops_the_run(lab, plan):
     path, _ = plan()
     token = new_token(lab)
-    process = lab.with_token(token).start('volume', 'adopt', 'apply', path,
+    process = lab.with_token(token).start('volume', 'adoption', 'apply', path,
                                           '--parallel', 1)
     with contextlib.closing(process.stdout):
         for line in process.stdout:

@@ -18,10 +18,10 @@ import re
 import subprocess
 import sys
 
+from osc_volume_adopt import rows
 import pytest
 
 from cinder_lvm_manage import opts
-from cinder_lvm_manage.client import rows
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
 PAGES = CHECKOUT / 'doc' / 'source'

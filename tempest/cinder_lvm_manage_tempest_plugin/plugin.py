@@ -1,0 +1,54 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Where Tempest finds the tests, options and client of this package."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from oslo_config import cfg
+from tempest.test_discover import plugins
+
+from cinder_lvm_manage_tempest_plugin import config as plugin_config
+from tempest import config
+
+_FOLDER = pathlib.Path(__file__).parent
+
+
+class LVMManageTempestPlugin(plugins.TempestPlugin):
+    """The entry point of tempest.test_plugins."""
+
+    def load_tests(self) -> tuple[str, str]:
+        """The folder of the tests, and the one that imports start from."""
+        return str(_FOLDER / 'tests'), str(_FOLDER.parents[1])
+
+    def register_opts(self, conf: cfg.ConfigOpts) -> None:
+        """Make the options known."""
+        config.register_opt_group(conf, plugin_config.GROUP,
+                                  plugin_config.OPTIONS)
+
+    def get_opt_lists(self) -> list[tuple[str, list[cfg.Opt]]]:
+        """The options by their sections, for the sample configuration."""
+        return [(plugin_config.GROUP.name, plugin_config.OPTIONS)]
+
+    def get_service_clients(self) -> list[dict[str, Any]]:
+        """How client managers make the client of manageable_client.py."""
+        return [{
+            'name': 'lvm_manage',
+            'service_version': 'lvm_manage.v3',
+            'module_path': 'cinder_lvm_manage_tempest_plugin'
+                           '.manageable_client',
+            'client_names': ['ManageableClient'],
+            **config.service_client_config('volume'),
+        }]

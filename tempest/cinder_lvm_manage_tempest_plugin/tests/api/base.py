@@ -1,0 +1,282 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""ManageTest: what the tests of managing start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from typing import NamedTuple
+
+from tempest.common import waiters
+from tempest.lib import exceptions
+from tempest.lib.common import api_version_utils
+from tempest.lib.common.utils import data_utils
+from tempest.lib.common.utils import test_utils
+
+from tempest import config
+from tempest import test
+
+CONF = config.CONF
+
+
+class LV(NamedTuple):
+    """A logical volume that Cinder does not manage.
+
+    :ivar uuid: LVM's; it stays whatever Cinder calls the LV
+    :ivar size: in GiB
+    """
+
+    name: str
+    uuid: str
+    size: int
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """The reference by which it is managed."""
+        return {'source-name': self.name}
+
+    @property
+    def by_uuid(self) -> dict[str, str]:
+        """The other one."""
+        return {'source-id': self.uuid}
+
+
+class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
+    """LVs of its own on one backend, as an administrator.
+
+    :ivar host: the backend with the pool, where create_volume has made one
+    """
+
+    credentials = ('primary', 'admin')
+    # The first with manageable_volumes.
+    min_microversion = '3.8'
+
+    @classmethod
+    def skip_checks(cls) -> None:
+        """Skip where Cinder, or its managing, is not to be tested."""
+        super().skip_checks()
+        if not CONF.service_available.cinder:
+            raise cls.skipException('Cinder is not available')
+        if not CONF.volume_feature_enabled.manage_volume:
+            raise cls.skipException('manage_volume is not enabled')
+        api_version_utils.check_skip_with_microversion(
+            cls.min_microversion, cls.max_microversion,
+            CONF.volume.min_microversion, CONF.volume.max_microversion)
+
+    @classmethod
+    def setup_credentials(cls) -> None:
+        """No test here needs a network."""
+        cls.set_network_resources()
+        super().setup_credentials()
+
+    @classmethod
+    def setup_clients(cls) -> None:
+        """The administrator's; member is who is none."""
+        super().setup_clients()
+        cls.volumes = cls.os_admin.volumes_client_latest
+        cls.snapshots = cls.os_admin.snapshots_client_latest
+        cls.types = cls.os_admin.volume_types_client_latest
+        cls.manageable = cls.os_admin.lvm_manage.ManageableClient()
+
+    @classmethod
+    def resource_setup(cls) -> None:
+        """Find the backend."""
+        super().resource_setup()
+        cls.setup_api_microversion_fixture(
+            volume_microversion=api_version_utils.select_request_microversion(
+                cls.min_microversion, CONF.volume.min_microversion))
+        cls._lift_quota()
+        cls.volume_type = CONF.lvm_manage.volume_type or cls.create_type(
+            volume_backend_name=cls._backend_name())
+
+    @classmethod
+    def _lift_quota(cls) -> None:
+        """A volume that was refused counts for ever, even deleted.
+
+        Cinder counts it before the driver is asked, and never takes it back.
+        A project that is no throw-away one has to have quota enough.
+        """
+        if CONF.auth.use_dynamic_credentials:
+            quotas = cls.os_admin.volume_quotas_client_latest
+            project = cls.os_admin.credentials.project_id
+            cls.addClassResourceCleanup(quotas.delete_quota_set, project)
+            quotas.update_quota_set(project, volumes=-1, snapshots=-1,
+                                    gigabytes=-1)
+
+    @classmethod
+    def _backend_name(cls) -> str:
+        wanted = CONF.lvm_manage.backend_host or cls._any_backend_host()
+        stats = cls.os_admin.volume_scheduler_stats_client_latest
+        for pool in stats.list_pools(detail=True)['pools']:
+            if pool['name'].partition('#')[0] == wanted.partition('#')[0]:
+                return str(pool['capabilities']['volume_backend_name'])
+        raise exceptions.InvalidConfiguration(
+            f'{wanted} has told the scheduler of no pool')
+
+    @classmethod
+    def _any_backend_host(cls) -> str:
+        services = cls.os_admin.volume_services_client_latest
+        for service in services.list_services(
+                binary='cinder-volume')['services']:
+            if (service['state'], service['status']) == ('up', 'enabled'):
+                return str(service['host'])
+        raise exceptions.InvalidConfiguration(
+            'no cinder-volume is enabled and up')
+
+    @classmethod
+    def create_type(cls, **extra_specs: str) -> str:
+        """The name of a new volume type."""
+        created = cls.types.create_volume_type(
+            name=data_utils.rand_name('lvm-manage'),
+            extra_specs={key.replace('__', ':'): value
+                         for key, value in extra_specs.items()})
+        cls.addClassResourceCleanup(cls.types.delete_volume_type,
+                                    created['volume_type']['id'])
+        return str(created['volume_type']['name'])
+
+    @classmethod
+    def create_volume(cls, size: int = 1) -> dict[str, Any]:
+        """A volume that Cinder made, on the backend."""
+        volume_id = cls.volumes.create_volume(
+            size=size, volume_type=cls.volume_type,
+            name=data_utils.rand_name('lvm-manage'))['volume']['id']
+        cls.addClassResourceCleanup(cls.delete_volume, volume_id)
+        waiters.wait_for_volume_resource_status(cls.volumes, volume_id,
+                                                'available')
+        volume: dict[str, Any] = cls.volumes.show_volume(volume_id)['volume']
+        cls.host = volume['os-vol-host-attr:host']
+        wanted = CONF.lvm_manage.backend_host
+        if wanted and cls.host.partition('#')[0] != wanted.partition('#')[0]:
+            raise exceptions.InvalidConfiguration(
+                f'volumes of type {cls.volume_type} go to {cls.host}, and not '
+                f'to backend_host {wanted}: set volume_type')
+        return volume
+
+    @classmethod
+    def delete_volume(cls, volume_id: str) -> None:
+        """Delete a volume, if it is there still, and wait."""
+        test_utils.call_and_ignore_notfound_exc(cls.volumes.delete_volume,
+                                                volume_id)
+        cls.volumes.wait_for_resource_deletion(volume_id)
+
+    @classmethod
+    def create_lv(cls, size: int = 1) -> LV:
+        """An LV that Cinder does not manage; it is removed at the end."""
+        volume = cls.create_volume(size)
+        lv = cls.lv_of(volume)
+        cls.addClassResourceCleanup(cls._remove, lv)
+        cls.unmanage(volume['id'])
+        return lv
+
+    @classmethod
+    def lv_of(cls, volume: dict[str, Any]) -> LV:
+        """The LV of a volume of the backend."""
+        entry = next(entry for entry in cls.entries()
+                     if entry['cinder_id'] == volume['id'])
+        return LV(entry['reference']['source-name'],
+                  entry['extra_info']['source_id'], volume['size'])
+
+    @classmethod
+    def entries(cls, detail: bool = True,
+                **query: Any) -> Iterator[dict[str, Any]]:
+        """All of the backend's manageable volumes, page after page."""
+        marker: dict[str, Any] = {}
+        while page := cls.manageable.list_volumes(
+                detail, host=cls.host, **query, **marker
+                )['manageable-volumes']:
+            yield from page
+            marker = {'marker': page[-1]['reference']}
+
+    @classmethod
+    def entry(cls, lv: LV) -> dict[str, Any]:
+        """What is listed of an LV now, whatever its name is."""
+        return next(entry for entry in cls.entries()
+                    if entry['extra_info']['source_id'] == lv.uuid)
+
+    @classmethod
+    def manage(cls, ref: Any, **fields: Any) -> dict[str, Any]:
+        """The volume that the request makes of the LV, once it is available.
+
+        It is deleted at the end.
+        """
+        volume_id = cls._request_to_manage(ref, fields)
+        waiters.wait_for_volume_resource_status(cls.volumes, volume_id,
+                                                'available')
+        volume: dict[str, Any] = cls.volumes.show_volume(volume_id)['volume']
+        return volume
+
+    @classmethod
+    def _request_to_manage(cls, ref: Any, fields: dict[str, Any]) -> str:
+        fields = {'host': cls.host, 'volume_type': cls.volume_type, **fields}
+        volume_id: str = cls.manageable.manage_volume(
+            ref=ref, **fields)['volume']['id']
+        cls.addClassResourceCleanup(cls.delete_volume, volume_id)
+        return volume_id
+
+    @classmethod
+    def unmanage(cls, volume_id: str) -> None:
+        """Unmanage a volume, and wait."""
+        cls.volumes.unmanage_volume(volume_id)
+        cls.volumes.wait_for_resource_deletion(volume_id)
+
+    @classmethod
+    def _remove(cls, lv: LV) -> None:
+        found = [entry for entry in cls.entries()
+                 if entry['extra_info']['source_id'] == lv.uuid]
+        for entry in found:
+            cls.delete_volume(entry['cinder_id']
+                              or cls.manage(entry['reference'])['id'])
+
+    @classmethod
+    def manage_snapshot(cls, volume_id: str, ref: Any,
+                        status: str = 'available',
+                        **fields: Any) -> dict[str, Any]:
+        """The snapshot that the request makes, once it has this status."""
+        snapshot_id = cls.manageable.manage_snapshot(
+            volume_id=volume_id, ref=ref, **fields)['snapshot']['id']
+        cls.addClassResourceCleanup(cls.delete_snapshot, snapshot_id)
+        waiters.wait_for_volume_resource_status(cls.snapshots, snapshot_id,
+                                                status)
+        snapshot: dict[str, Any] = cls.snapshots.show_snapshot(
+            snapshot_id)['snapshot']
+        return snapshot
+
+    @classmethod
+    def delete_snapshot(cls, snapshot_id: str) -> None:
+        """Delete a snapshot, if it is there still, and wait."""
+        test_utils.call_and_ignore_notfound_exc(cls.snapshots.delete_snapshot,
+                                                snapshot_id)
+        cls.snapshots.wait_for_resource_deletion(snapshot_id)
+
+    def assert_snapshot_refused(self, volume_id: str, ref: Any) -> None:
+        """The request is taken, and ends in a snapshot that is in error."""
+        snapshot = self.manage_snapshot(volume_id, ref, status='error')
+        self.delete_snapshot(snapshot['id'])
+
+    def assert_refused(self, ref: Any, **fields: Any) -> None:
+        """The request is taken, and ends in a volume that is in error.
+
+        Why, only the log of cinder-volume tells.
+        """
+        volume_id = self._request_to_manage(ref, fields)
+        waiters.wait_for_volume_resource_status(self.volumes, volume_id,
+                                                'error')
+        self.delete_volume(volume_id)
+
+    def assert_untouched(self, lv: LV) -> None:
+        """The LV has its name, and can be managed."""
+        entry = self.entry(lv)
+        self.assertEqual(lv.by_name, entry['reference'])
+        self.assertTrue(entry['safe_to_manage'], entry['reason_not_safe'])
+        self.assertIsNone(entry['cinder_id'])

@@ -1,0 +1,156 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The main job, shown: a real Cinder adopts LVs that it did not make.
+
+`python -m tests.shows.demo`, as root. Everything it makes is its own and is
+gone at the end: a volume group on loop devices, a Cinder on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from tests.lab import signals
+from tests.lab import zoo
+from tests.lab.deployment import Backend
+from tests.lab.deployment import CinderDeployment
+from tests.lab.deployment import Reply
+from tests.lab.scratch import ScratchVolumeGroup
+
+
+def main() -> None:
+    """Run all steps; an answer that is not as expected ends it."""
+    with ScratchVolumeGroup(physical_volumes=2) as vg:
+        zoo.build(vg)
+        _say('A volume group with LVs of every kind, none made by Cinder')
+        _show_lvs(vg)
+        _say('A Cinder starts on it, with LVMManageDriver')
+        # Without device-mapper no LV here can be active, let alone open.
+        with CinderDeployment(Backend(vg, {
+                'lvm_manage_without_device_mapper': 'true'})) as cinder:
+            print(f'listening on {cinder.url}\nthe backend is {cinder.host}')
+            _adopt_and_give_back(vg, cinder)
+        _say('Cinder has stopped; the volume group is removed')
+
+
+def _adopt_and_give_back(vg: ScratchVolumeGroup,
+                         cinder: CinderDeployment) -> None:
+    api = cinder.api
+
+    _say('What can be managed, in summary: the first three by size')
+    _show(api.manageable_volumes(sort='size:desc', limit=3))
+
+    _say('In detail: all of them')
+    listed = api.manageable_volumes(detail=True, sort='reference:asc')
+    for entry in listed.body['manageable-volumes']:
+        _show_entry(entry)
+
+    _say('One of them as the API has it')
+    _show(api.manageable_volumes(
+        detail=True, sort='reference:asc', limit=1,
+        marker=json.dumps({'source-name': 'striped'})))
+
+    _say('Manage size-1g-4m by its name: 1 GiB and an extent are 2 GiB')
+    by_name = _manage(cinder, {'source-name': 'size-1g-4m'},
+                      name='from-lab', metadata={'origin': 'demo'})
+
+    uuid = vg.names()['size-1.5g']
+    _say(f'Manage size-1.5g by its UUID, {uuid}')
+    by_id = _manage(cinder, {'source-id': uuid}, bootable=True)
+    _show_lvs(vg, f'volume-{by_name}', f'volume-{by_id}')
+
+    _say('Manage the thin pool: refused, and the log tells why')
+    refused = api.manage({'source-name': 'scratch-pool'})
+    _show(refused)
+    refused_id = refused.body['volume']['id']
+    api.wait(refused_id, 'error')
+    print(f'status in the database: {cinder.recorded_status(refused_id)}')
+    for line in cinder.log_text().splitlines():
+        if 'WARNING cinder_lvm_manage' in line and refused_id in line:
+            print(textwrap.fill(line, 79, subsequent_indent='    '))
+    _check(api.delete(refused_id))
+    api.wait_until_gone(refused_id)
+    _show_lvs(vg, 'scratch-pool')
+
+    _say('Unmanage the first: its LV is size-1g-4m again')
+    _check(api.unmanage(by_name))
+    api.wait_until_gone(by_name)
+    _show_lvs(vg, 'size-1g-4m', f'volume-{by_id}')
+
+    _say('Manage origin and, under it, its snapshot; then give both back')
+    origin = _manage(cinder, {'source-name': 'origin'})
+    _show(api.request('GET', 'manageable_snapshots/detail', params={
+        'host': cinder.host, 'limit': 1, 'sort': 'reference:asc',
+        'marker': json.dumps({'source-name': zoo.CLONE_IN_THE_MAKING})}))
+    managed = api.request('POST', 'manageable_snapshots', {'snapshot': {
+        'volume_id': origin, 'ref': {'source-name': 'thick-snapshot'}}})
+    _show(managed)
+    snapshot = managed.body['snapshot']['id']
+    api.wait(snapshot, 'available', kind='snapshot')
+    _show_lvs(vg, f'volume-{origin}', f'_snapshot-{snapshot}')
+    _check(api.request('POST', f'snapshots/{snapshot}/action',
+                       {'os-unmanage': {}}))
+    api.wait_until_gone(snapshot, kind='snapshot')
+    _check(api.unmanage(origin))
+    api.wait_until_gone(origin)
+    _show_lvs(vg, 'origin', 'thick-snapshot')
+
+
+def _manage(cinder: CinderDeployment, ref: dict[str, str],
+            **fields: Any) -> str:
+    reply = cinder.api.manage(ref, **fields)
+    _show(reply)
+    volume_id: str = reply.body['volume']['id']
+    volume = cinder.api.wait(volume_id, 'available')
+    print(f"status {volume['status']}, size {volume['size']} GiB, "
+          f"bootable {volume['bootable']}, metadata {volume['metadata']}")
+    return volume_id
+
+
+def _say(title: str) -> None:
+    print(f'\n{title}\n{"-" * len(title)}')
+
+
+def _check(reply: Reply) -> None:
+    if reply.status not in (200, 202):
+        raise SystemExit(f'unexpected answer: {reply}')
+
+
+def _show(reply: Reply) -> None:
+    print(f'HTTP {reply.status}')
+    print(json.dumps(reply.body, indent=2))
+    _check(reply)
+
+
+def _show_entry(entry: dict[str, Any]) -> None:
+    name = entry['reference']['source-name']
+    state = 'safe' if entry['safe_to_manage'] else entry['reason_not_safe']
+    print(textwrap.fill(f"{name}: {entry['size']} GiB, {state}", 79,
+                        subsequent_indent='    '))
+
+
+def _show_lvs(vg: ScratchVolumeGroup, *names: str) -> None:
+    """Print all visible LVs, or those of these names."""
+    fields = ('lv_name', 'lv_attr', 'lv_size', 'pool_lv', 'origin', 'lv_tags')
+    print('LV / Attr / bytes / Pool / Origin / Tags')
+    for row in vg.report(*fields):
+        if not row['lv_name'].startswith('[') and (
+                not names or row['lv_name'] in names):
+            print(' / '.join(row[field] for field in fields).rstrip(' /'))
+
+
+if __name__ == '__main__':
+    signals.unwind_when_stopped()
+    main()
