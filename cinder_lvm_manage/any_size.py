@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""AnySizeLVMDriver: Cinder's LVM driver, for LVs of any size.
+"""AnySizeLVMDriver: Cinder's LVM driver, corrected for LVs of any size.
 
-Cinder's own code (cinder/volume/drivers/lvm.py) takes an LV to be as long as
-the whole GiB that its database records. What follows from that is put right
-here, method by method; none of it is about managing.
+Cinder's own code (cinder/volume/drivers/lvm.py) assumes that an LV is exactly
+as long as the whole GiB that its database records. The methods here replace
+those that fail or lose data where it is not. None of them concerns managing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cinder.volume import volume_utils
 from cinder.volume.drivers import lvm
 from oslo_utils import units
 
-from cinder_lvm_manage.cinder_errors import in_cinders_words
+from cinder_lvm_manage.cinder_errors import translated
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.volume_group import VolumeGroup
@@ -39,7 +39,7 @@ from cinder_lvm_manage.volume_group import VolumeGroup
 class AnySizeLVMDriver(lvm.LVMVolumeDriver):
     """Cinder's LVM driver, which copies and clears LVs as long as they are."""
 
-    @in_cinders_words
+    @translated('create snapshot {snapshot[id]}')
     def create_snapshot(self, snapshot: Any) -> None:
         """Give a thick snapshot the room that it can need at most.
 
@@ -54,7 +54,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
                 snapshot['volume_name'],
                 self._escape_snapshot(snapshot['name']))
 
-    @in_cinders_words
+    @translated('create volume {volume[id]} from snapshot {snapshot[id]}')
     def create_volume_from_snapshot(self, volume: objects.Volume,
                                     snapshot: objects.Snapshot) -> None:
         """Copy as much as the snapshot holds, into no shorter LV.
@@ -68,7 +68,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
             _large_enough(volume, source, inventory),
             {'name': snapshot['name'], 'volume_size': _exact_gib(source)})
 
-    @in_cinders_words
+    @translated('clone volume {src_vref[id]} to {volume[id]}')
     def create_cloned_volume(self, volume: objects.Volume,
                              src_vref: objects.Volume) -> None:
         """Copy as much as the LV holds; see create_volume_from_snapshot."""
@@ -78,7 +78,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
             {'id': src_vref['id'], 'name': src_vref['name'],
              'size': _exact_gib(source)})
 
-    @in_cinders_words
+    @translated('extend volume {volume[id]}')
     def extend_volume(self, volume: Any, new_size: int) -> None:
         """Extend the LV, which may be as long already.
 
@@ -88,7 +88,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         if lv.size < new_size * units.Gi:
             super().extend_volume(volume, new_size)
 
-    @in_cinders_words
+    @translated('migrate volume {volume[id]}')
     def migrate_volume(self, ctxt: context.RequestContext,
                        volume: objects.Volume, host: dict[str, Any],
                        *args: Any, **kwargs: Any
@@ -108,7 +108,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
             ctxt, _of_size(volume, max(volume['size'], lv.size_gib)), host,
             *args, **kwargs)
 
-    @in_cinders_words
+    @translated('migrate volume {src_vol[id]}')
     def before_volume_copy(self, context: context.RequestContext,
                            src_vol: objects.Volume, dest_vol: objects.Volume,
                            remote: str | None = None) -> None:
@@ -130,7 +130,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
                        'GiB first')
         super().before_volume_copy(context, src_vol, dest_vol, remote)
 
-    @in_cinders_words
+    @translated('revert volume {volume[id]} to snapshot {snapshot[id]}')
     def revert_to_snapshot(self, context: context.RequestContext,
                            volume: objects.Volume,
                            snapshot: objects.Snapshot) -> None:
@@ -147,7 +147,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         if lv.tags:
             self._volume_group.change(lv.name, add_tags=lv.tags)
 
-    @in_cinders_words
+    @translated('clear volume or snapshot {volume[id]}')
     def _clear_volume(self, volume: Any, is_snapshot: bool = False) -> None:
         """Clear the LV, or a thick snapshot's room, to its end.
 

@@ -10,75 +10,101 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""This package's errors in Cinder's words."""
+"""Translates this package's errors into Cinder's, and logs them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+import functools
+import inspect
+import typing
 
 from cinder import exception
-from cinder.objects.base import CinderPersistentObject
-import decorator
 from oslo_log import log as logging
 
 from cinder_lvm_manage import errors
 from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.rules import Kind
+from cinder_lvm_manage.verdict import NotManageable
 
 LOG = logging.getLogger(__name__)
 
+_Arguments = typing.ParamSpec('_Arguments')
+_Result = typing.TypeVar('_Result')
+_Method = Callable[_Arguments, _Result]
 
-@decorator.decorator
-def in_cinders_words(method: Callable[..., Any], *args: Any,
-                     **kwargs: Any) -> Any:
-    """Turn this package's errors out of a driver's method into Cinder's.
 
-    Those of a volume or snapshot are logged in one line, for Cinder itself
-    shows no more than a status, and logs no more than a traceback.
+def translated(action: str) -> Callable[[_Method[_Arguments, _Result]],
+                                        _Method[_Arguments, _Result]]:
+    """Decorate a method of the driver: its errors become Cinder's.
+
+    Each is logged in one line, because Cinder shows no more than a status, and
+    logs a traceback.
+
+    :param action: what the method does, in the words of that line, formatted
+        with the method's arguments
     """
-    try:
-        return method(*args, **kwargs)
-    except errors.LVMManageError as exc:
-        error = exc
-    except AttributeError as exc:
-        # Cinder takes it for a driver without listing and answers with an
-        # empty list (cinder/volume/manager.py, get_manageable_volumes).
-        raise exception.VolumeDriverException(message=repr(exc)) from exc
-    # Out of the except clause, where oslo.log would say the reasons twice.
-    refused = isinstance(error, (errors.InvalidReference,
-                                 errors.NotManageable))
-    for resource in args:
-        # A listing is given a list of Cinder's, which is none.
-        if isinstance(resource, CinderPersistentObject):
-            LOG.log(logging.WARNING if refused else logging.ERROR, '%s',
-                    _line(method.__name__, resource, args[-1], error))
-            break
-    # The traceback of a refusal tells nothing that the line does not.
-    raise _translated(error, args[-1]) from (None if refused else error)
+    def decorate(method: _Method[_Arguments, _Result]
+                 ) -> _Method[_Arguments, _Result]:
+        signature = inspect.signature(method)
+
+        @functools.wraps(method)
+        def translating(*args: _Arguments.args,
+                        **kwargs: _Arguments.kwargs) -> _Result:
+            try:
+                return method(*args, **kwargs)
+            except errors.LVMManageError as exc:
+                error = exc
+            # Outside the except clause: in it, oslo.log would append the
+            # error to the line that ends with it.
+            given = signature.bind(*args, **kwargs).arguments
+            existing_ref = abridged(given.get('existing_ref'))
+            refused = isinstance(error, (errors.InvalidReference,
+                                         errors.InvalidPage, NotManageable))
+            LOG.log(logging.WARNING if refused else logging.ERROR,
+                    'Failed to %(action)s: %(error)s',
+                    {'action': action.format(
+                        **given | {'existing_ref': existing_ref}),
+                     'error': error})
+            # The traceback of a refusal adds nothing to its message.
+            raise _cinders(error, existing_ref) from (
+                None if refused else error)
+
+        return translating
+    return decorate
 
 
-def _line(method: str, resource: CinderPersistentObject,
-          existing_ref: object, why: errors.LVMManageError) -> str:
-    what = f'{resource.obj_name().lower()} {resource.id}'
-    if method.startswith('manage_existing'):
-        return (f'Existing LV {abridged(existing_ref)} is not managed as '
-                f'{what}: {why}')
-    return f'{method} of {what} has failed: {why}'
+def without_attribute_errors(method: _Method[_Arguments, _Result]
+                             ) -> _Method[_Arguments, _Result]:
+    """Decorate a listing: an AttributeError becomes Cinder's error.
+
+    Cinder takes one to mean that the driver cannot list, and answers with an
+    empty list (cinder/volume/manager.py, get_manageable_volumes and
+    get_manageable_snapshots).
+    """
+    @functools.wraps(method)
+    def guarded(*args: _Arguments.args,
+                **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return method(*args, **kwargs)
+        except AttributeError as exc:
+            raise exception.VolumeDriverException(message=repr(exc)) from exc
+
+    return guarded
 
 
-def _translated(error: errors.LVMManageError,
-                existing_ref: object) -> exception.CinderException:
-    if isinstance(error, errors.NotManageable):
+def _cinders(error: errors.LVMManageError,
+             existing_ref: str) -> exception.CinderException:
+    if isinstance(error, NotManageable):
         if error.verdict.kind is Kind.ALREADY_MANAGED:
             return exception.ManageExistingAlreadyManaged(
                 volume_ref=str(error))
         if error.verdict.kind is Kind.TYPE_MISMATCH:
             return exception.ManageExistingVolumeTypeMismatch(
                 reason=str(error))
-    if isinstance(error, (errors.InvalidReference, errors.NotManageable)):
+    if isinstance(error, (errors.InvalidReference, NotManageable)):
         return exception.ManageExistingInvalidReference(
-            existing_ref=abridged(existing_ref), reason=str(error))
+            existing_ref=existing_ref, reason=str(error))
     if isinstance(error, errors.InvalidPage):
         return exception.InvalidInput(reason=str(error))
     return exception.VolumeBackendAPIException(data=str(error))

@@ -26,15 +26,16 @@ from cinder.volume import volume_types
 
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage import naming
-from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import Owner
 from cinder_lvm_manage.claim import Sign
 from cinder_lvm_manage.claim import SnapshotClaim
+from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.naming import CinderNames
 
-# Both by LV name.
-Claims = dict[str, Claim]
+# All by LV name.
+VolumeClaims = dict[str, VolumeClaim]
+SnapshotClaims = dict[str, SnapshotClaim]
 Owners = dict[str, Owner]
 
 # Cinder has no name for it: cinder/volume/api.py, delete.
@@ -47,7 +48,7 @@ _CAPABILITIES = {'thin_provisioning_support': 'thin',
 def volume_claims(lv_names: Collection[str], inventory: Inventory,
                   names: CinderNames,
                   known: Iterable[objects.Volume] = (),
-                  volume_type_id: str | None = None) -> Claims:
+                  volume_type_id: str | None = None) -> VolumeClaims:
     """Return which volumes have these LVs, of whichever backend they are.
 
     :param known: the volumes of this backend, where the caller has them;
@@ -63,14 +64,14 @@ def volume_claims(lv_names: Collection[str], inventory: Inventory,
     provisioning = _provisioning(volume_type_id)
     encrypted = volume_types.is_encrypted(context.get_admin_context(),
                                           volume_type_id)
-    return {name: Claim(owners.get(name), provisioning, encrypted)
+    return {name: VolumeClaim(owners.get(name), provisioning, encrypted)
             for name in lv_names}
 
 
 def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
                     names: CinderNames,
                     known: Iterable[objects.Snapshot] = (),
-                    parent: str | None = None) -> Claims:
+                    parent: str | None = None) -> SnapshotClaims:
     """Return which snapshots have these LVs, and which volumes their origins.
 
     :param known: the snapshots of this backend, where the caller has them

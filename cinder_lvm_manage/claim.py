@@ -56,14 +56,22 @@ class Owner:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """Cinder's claim to an LV as a volume.
+    """Cinder's claim to an LV.
 
     :ivar owner: who has the LV already
+    """
+
+    owner: Owner | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeClaim(Claim):
+    """Cinder's claim to an LV as a volume.
+
     :ivar provisioning: what its volume type allows, of thin and thick
     :ivar encrypted: whether its volume type has volumes encrypted
     """
 
-    owner: Owner | None = None
     provisioning: frozenset[str] = frozenset({'thin', 'thick'})
     encrypted: bool = False
 

@@ -10,19 +10,22 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""LVMManageDriver: Cinder's face.
+"""LVMManageDriver: what Cinder calls.
 
-Translates Cinder's objects to the words of this package and its errors to
-Cinder's; runs no command and holds no rule.
+It runs no command and holds no rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import functools
 from typing import Any
+from typing import NamedTuple
 
 from cinder import context
 from cinder import coordination
@@ -31,7 +34,6 @@ from cinder import interface
 from cinder import objects
 from cinder import utils
 from cinder.volume import configuration
-import decorator
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -44,9 +46,11 @@ from cinder_lvm_manage import opts
 from cinder_lvm_manage import verdict
 from cinder_lvm_manage.any_size import AnySizeLVMDriver
 from cinder_lvm_manage.block_device import User
-from cinder_lvm_manage.cinder_errors import in_cinders_words
-from cinder_lvm_manage.cinder_records import Claims
+from cinder_lvm_manage.cinder_errors import translated
+from cinder_lvm_manage.cinder_errors import without_attribute_errors
 from cinder_lvm_manage.claim import Policy
+from cinder_lvm_manage.claim import SnapshotClaim
+from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
@@ -63,46 +67,25 @@ CONF.register_opts(opts.manage_opts, group=configuration.SHARED_CONF_GROUP)
 _PATIENCE = 5
 
 
-@decorator.decorator
-def _one_at_a_time(method: Callable[..., Any], driver: LVMManageDriver,
-                   *args: Any) -> Any:
-    """Judge and change the LVs of a group in one process at a time.
+class Candidate(NamedTuple):
+    """An LV that was judged safe to manage, and what it was found in."""
 
-    On all hosts that share a coordinator. Cinder's coordination.synchronized
-    either waits for ever or, its time being up, goes on without the lock.
-
-    :raises VolumeGroupError: others have kept it too long
-    """
-    lock = coordination.COORDINATOR.get_lock(
-        f'cinder-lvm-manage-{driver.vg.vg_name}')
-    seconds = _PATIENCE * driver.configuration.lvm_manage_command_timeout
-    if not lock.acquire(blocking=seconds):
-        raise errors.VolumeGroupError(
-            'another operation has held the lock on volume group '
-            f'{driver.vg.vg_name} for {seconds} seconds: check for hung LVM '
-            'commands and retry')
-    try:
-        return method(driver, *args)
-    finally:
-        lock.release()
+    lv: LogicalVolume
+    inventory: Inventory
+    verdict: Verdict
 
 
-def _volume_claims(volume: objects.Volume) -> Callable[..., Claims]:
-    return functools.partial(cinder_records.volume_claims,
-                             volume_type_id=volume.volume_type_id)
-
-
-def _snapshot_claims(snapshot: objects.Snapshot
-                     ) -> Callable[..., Claims]:
-    return functools.partial(cinder_records.snapshot_claims,
-                             parent=snapshot.volume_id)
+# Makes a claim to the LV.
+Claimant = Callable[[LogicalVolume, Inventory], VolumeClaim | SnapshotClaim]
 
 
 @interface.volumedriver
 class LVMManageDriver(AnySizeLVMDriver):
-    """Cinder's LVM driver, with the LVs that lie on the group already."""
+    """Cinder's LVM driver, which also manages the LVs that already exist."""
 
     VERSION = '1.0.0'
+    # Cinder's CI does not test this driver.
+    CI_WIKI_NAME = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -123,11 +106,11 @@ class LVMManageDriver(AnySizeLVMDriver):
         super().check_for_setup_error()
         self._report_interrupted_adoptions()
 
-    @in_cinders_words
+    @translated('start')
     def _check_output_for_cinder(self) -> None:
         self._volume_group.check_output_for_cinder()
 
-    @in_cinders_words
+    @translated('look for interrupted adoptions')
     def _report_interrupted_adoptions(self) -> None:
         journals = {lv: journal for lv in self._volume_group.inventory().lvs
                     if (journal := adoption.Journal.of(lv))}
@@ -144,48 +127,54 @@ class LVMManageDriver(AnySizeLVMDriver):
                      'vg': self.vg.vg_name, 'id': journal.adopter,
                      'name': lv.name})
 
-    @in_cinders_words
+    @translated('manage existing LV {existing_ref} as volume {volume.id}')
     def manage_existing_get_size(self, volume: objects.Volume,
                                  existing_ref: object) -> int:
-        """The size in GiB, rounded up from the LV's bytes.
+        """Return the size in GiB, rounded up from the LV's bytes.
 
         :raises ManageExistingInvalidReference,
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
-            whatever would keep manage_existing from it
+            for every reason for which manage_existing would fail
         """
-        _, lv, _ = self._manageable(existing_ref, _volume_claims(volume))
-        return lv.size_gib
+        return self._candidate(existing_ref,
+                               self._volume_claimant(volume)).lv.size_gib
 
-    @in_cinders_words
-    @_one_at_a_time
+    @translated('manage existing LV {existing_ref} as volume {volume.id}')
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
         """Rename the LV to the volume's name; raises as the method above."""
         cinder_records.withdraw_if_it_fails(volume, 'launched_at')
-        inventory, lv, judged = self._manageable(existing_ref,
-                                                 _volume_claims(volume))
-        adoption.adopt(self._volume_group, inventory, lv, volume.id,
-                       volume.name, ready=True, extend_to=judged.extend_to)
+        with self._group_locked():
+            found = self._candidate(existing_ref,
+                                    self._volume_claimant(volume))
+            adoption.adopt(self._volume_group, found.inventory, found.lv,
+                           volume.id, volume.name, ready=True,
+                           extend_to=found.verdict.extend_to)
 
-    @in_cinders_words
+    @translated('list manageable volumes')
+    @without_attribute_errors
     def get_manageable_volumes(self, cinder_volumes: Sequence[objects.Volume],
                                marker: object, limit: int | None,
                                offset: int | None, sort_keys: Sequence[str],
                                sort_dirs: Sequence[str]
                                ) -> list[dict[str, Any]]:
-        """One page of the group's visible LVs, safe to manage or not.
+        """Return one page of the group's visible LVs, safe to manage or not.
 
-        :raises InvalidInput: marker or order is wrong
+        :raises InvalidInput: the marker or the order is wrong
         """
-        return self._entries(False, cinder_records.volume_claims,
-                             cinder_volumes,
-                             (marker, limit, offset, sort_keys, sort_dirs))
+        inventory = self._volume_group.inventory()
+        names = self._policy.names
+        lvs = listing.page((lv for lv in inventory.lvs if lv.visible
+                            and not names.is_snapshot(lv)),
+                           marker, limit, offset, sort_keys, sort_dirs)
+        return self._entries(lvs, inventory, cinder_records.volume_claims(
+            [lv.name for lv in lvs], inventory, names, cinder_volumes))
 
-    @in_cinders_words
-    @_one_at_a_time
+    @translated('unmanage volume {volume.id}')
     def unmanage(self, volume: objects.Volume) -> None:
         """Restore the LV's old name; its data stays as it is."""
-        self._release(f'volume {volume.id}', volume.id, volume.name)
+        with self._group_locked():
+            self._release(f'volume {volume.id}', volume.id, volume.name)
 
     def delete_volume(self, volume: objects.Volume) -> None:
         """Delete the LV, or release it if the volume never was available.
@@ -214,24 +203,23 @@ class LVMManageDriver(AnySizeLVMDriver):
         self._refuse_to_delete(volume)
         return super().migrate_volume(ctxt, volume, host, *args, **kwargs)
 
-    @in_cinders_words
+    @translated('manage existing LV {existing_ref} as snapshot {snapshot.id}')
     def manage_existing_snapshot_get_size(self, snapshot: objects.Snapshot,
                                           existing_ref: object) -> int:
-        """The size in GiB, rounded up, of what the snapshot's device shows.
+        """Return the size in GiB, rounded up, of the snapshot's device.
 
-        That is the origin's size when the snapshot was taken, which Cinder
-        records and asks of volumes made from it; not the room that a thick
-        snapshot has for changes.
+        It is the size that the origin had when the snapshot was taken. Cinder
+        records it, and asks at least as much of volumes made from it. It is
+        not the room that a thick snapshot has for changes.
 
         :raises ManageExistingInvalidReference,
             ManageExistingAlreadyManaged, ManageExistingVolumeTypeMismatch:
-            whatever would keep manage_existing_snapshot from it
+            for every reason for which manage_existing_snapshot would fail
         """
-        _, lv, _ = self._manageable(existing_ref, _snapshot_claims(snapshot))
-        return lv.size_gib
+        return self._candidate(existing_ref,
+                               self._snapshot_claimant(snapshot)).lv.size_gib
 
-    @in_cinders_words
-    @_one_at_a_time
+    @translated('manage existing LV {existing_ref} as snapshot {snapshot.id}')
     def manage_existing_snapshot(self, snapshot: objects.Snapshot,
                                  existing_ref: object) -> dict[str, str]:
         """Rename the LV to the snapshot's name; raises as the method above.
@@ -240,33 +228,40 @@ class LVMManageDriver(AnySizeLVMDriver):
             Cinder has saved the snapshot as having this LV
         """
         cinder_records.withdraw_if_it_fails(snapshot, 'provider_id')
-        inventory, lv, _ = self._manageable(existing_ref,
-                                            _snapshot_claims(snapshot))
-        adoption.adopt(self._volume_group, inventory, lv, snapshot.id,
-                       self._policy.names.of_snapshot(snapshot.name))
-        return {'provider_id': lv.uuid}
+        with self._group_locked():
+            found = self._candidate(existing_ref,
+                                    self._snapshot_claimant(snapshot))
+            adoption.adopt(self._volume_group, found.inventory, found.lv,
+                           snapshot.id,
+                           self._policy.names.of_snapshot(snapshot.name))
+        return {'provider_id': found.lv.uuid}
 
-    @in_cinders_words
+    @translated('list manageable snapshots')
+    @without_attribute_errors
     def get_manageable_snapshots(self,
                                  cinder_snapshots: Sequence[objects.Snapshot],
                                  marker: object, limit: int | None,
                                  offset: int | None, sort_keys: Sequence[str],
                                  sort_dirs: Sequence[str]
                                  ) -> list[dict[str, Any]]:
-        """One page of the group's snapshots, safe to manage or not.
+        """Return one page of the group's snapshots, safe to manage or not.
 
-        :raises InvalidInput: marker or order is wrong
+        :raises InvalidInput: the marker or the order is wrong
         """
-        return self._entries(True, cinder_records.snapshot_claims,
-                             cinder_snapshots,
-                             (marker, limit, offset, sort_keys, sort_dirs))
+        inventory = self._volume_group.inventory()
+        names = self._policy.names
+        lvs = listing.page((lv for lv in inventory.lvs if lv.visible
+                            and names.is_snapshot(lv)),
+                           marker, limit, offset, sort_keys, sort_dirs)
+        return self._entries(lvs, inventory, cinder_records.snapshot_claims(
+            [lv.name for lv in lvs], inventory, names, cinder_snapshots))
 
-    @in_cinders_words
-    @_one_at_a_time
+    @translated('unmanage snapshot {snapshot.id}')
     def unmanage_snapshot(self, snapshot: objects.Snapshot) -> None:
         """Restore the LV's old name; its data stays as it is."""
-        self._release(f'snapshot {snapshot.id}', snapshot.id,
-                      self._policy.names.of_snapshot(snapshot.name))
+        with self._group_locked():
+            self._release(f'snapshot {snapshot.id}', snapshot.id,
+                          self._policy.names.of_snapshot(snapshot.name))
 
     def delete_snapshot(self, snapshot: objects.Snapshot) -> None:
         """Delete the LV, or release it if the snapshot never was available."""
@@ -280,50 +275,82 @@ class LVMManageDriver(AnySizeLVMDriver):
             self._refuse_to_delete_another(what, snapshot.id, lv_name)
         super().delete_snapshot(snapshot)
 
-    def _manageable(self, existing_ref: object,
-                    claims_of: Callable[..., Claims]
-                    ) -> tuple[Inventory, LogicalVolume, Verdict]:
-        """The LV that the reference points at, judged safe to manage."""
+    @contextlib.contextmanager
+    def _group_locked(self) -> Iterator[None]:
+        """Judge and change the LVs of the group in one process at a time.
+
+        On all hosts that share a coordinator. Cinder's
+        coordination.synchronized either waits without end or goes on without
+        the lock when its time is up.
+
+        :raises VolumeGroupError: another process has held it for too long
+        """
+        name = self.vg.vg_name
+        seconds = _PATIENCE * self.configuration.lvm_manage_command_timeout
+        lock = coordination.COORDINATOR.get_lock(f'cinder-lvm-manage-{name}')
+        if not lock.acquire(blocking=seconds):
+            raise errors.VolumeGroupError(
+                'another operation has held the lock on volume group '
+                f'{name} for {seconds} seconds: check for hung LVM '
+                'commands and retry')
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _volume_claimant(self, volume: objects.Volume) -> Claimant:
+        return lambda lv, inventory: cinder_records.volume_claims(
+            [lv.name], inventory, self._policy.names,
+            volume_type_id=volume.volume_type_id)[lv.name]
+
+    def _snapshot_claimant(self, snapshot: objects.Snapshot) -> Claimant:
+        return lambda lv, inventory: cinder_records.snapshot_claims(
+            [lv.name], inventory, self._policy.names,
+            parent=snapshot.volume_id)[lv.name]
+
+    def _candidate(self, existing_ref: object,
+                   claimant: Claimant) -> Candidate:
+        """Return the LV that the reference points at, if it is manageable.
+
+        :raises InvalidReference, NotManageable: it is not
+        """
         reference = Reference.parse(existing_ref)
         inventory = self._volume_group.inventory()
         try:
             lv = inventory.find(reference)
         except errors.InvalidReference:
-            # Whoever comes second learns who came first.
+            # Of two requests for one LV, the second learns of the first.
             taken = adoption.adopted_from(inventory, reference.name)
             if taken:
-                self._judge(taken, inventory, claims_of).raise_for(taken)
+                self._judge(taken, inventory, claimant).raise_for(taken)
             raise
-        judged = self._judge(lv, inventory, claims_of)
+        judged = self._judge(lv, inventory, claimant)
         judged.raise_for(lv)
-        return inventory, lv, judged
+        return Candidate(lv, inventory, judged)
 
     def _judge(self, lv: LogicalVolume, inventory: Inventory,
-               claims_of: Callable[..., Claims]) -> Verdict:
+               claimant: Claimant) -> Verdict:
         policy = self._policy
-        claim = claims_of([lv.name], inventory, policy.names)[lv.name]
         users = () if policy.in_use else self._users([lv]).get(lv.device, ())
-        return verdict.judge(lv, inventory, claim, policy, users)
+        return verdict.judge(lv, inventory, claimant(lv, inventory), policy,
+                             users)
 
     def _users(self, lvs: Iterable[LogicalVolume]
                ) -> dict[str, tuple[User, ...]]:
-        """What holds open those of the LVs that are in use, by device."""
+        """Return what holds open those of the LVs that are in use, by device.
+        """
         return block_device.users(
             [lv.device for lv in lvs if lv.is_in_use],
             self._volume_group.open_files)
 
-    def _entries(self, snapshots: bool,
-                 claims_of: Callable[..., Claims],
-                 known: Sequence[Any], page: tuple[Any, ...]
+    def _entries(self, lvs: Sequence[LogicalVolume], inventory: Inventory,
+                 claims: Mapping[str, VolumeClaim | SnapshotClaim]
                  ) -> list[dict[str, Any]]:
-        """One page of the visible LVs that are, or are not, snapshots."""
-        inventory = self._volume_group.inventory()
+        """Return the rows of these LVs.
+
+        :param claims: by LV name
+        """
         policy = self._policy
-        lvs = listing.page(
-            (lv for lv in inventory.lvs if lv.visible
-             and policy.names.is_snapshot(lv) is snapshots), *page)
-        claims = claims_of([lv.name for lv in lvs], inventory, policy.names,
-                           known)
         users = self._users(lvs)
         return [listing.entry(lv, claims[lv.name],
                               verdict.judge(lv, inventory, claims[lv.name],
@@ -343,22 +370,22 @@ class LVMManageDriver(AnySizeLVMDriver):
         adoption.release(self._volume_group, inventory, lv,
                          self.configuration.lvm_manage_restore_name)
 
-    @in_cinders_words
-    @_one_at_a_time
+    @translated('release the LV of {what}')
     def _undo_adoption(self, what: str, adopter: str, lv_name: str) -> bool:
         """Release what this volume or snapshot adopted; False if nothing."""
-        inventory = self._volume_group.inventory()
-        lv = adoption.adopted_by(inventory, adopter, lv_name)
-        if lv is None or adoption.Journal.of(lv) is None:
-            return False
-        name = adoption.release(self._volume_group, inventory, lv,
-                                restore_name=True)
+        with self._group_locked():
+            inventory = self._volume_group.inventory()
+            lv = adoption.adopted_by(inventory, adopter, lv_name)
+            if lv is None or adoption.Journal.of(lv) is None:
+                return False
+            name = adoption.release(self._volume_group, inventory, lv,
+                                    restore_name=True)
         LOG.warning('Managing %(what)s never completed; its LV (UUID '
                     '%(uuid)s) was released as %(name)s, not deleted.',
                     {'what': what, 'uuid': lv.uuid, 'name': name})
         return True
 
-    @in_cinders_words
+    @translated('delete volume {volume[id]}')
     def _refuse_to_delete(self, volume: objects.Volume) -> None:
         """Refuse where more would be lost than the volume.
 
@@ -378,7 +405,7 @@ class LVMManageDriver(AnySizeLVMDriver):
                       {'id': volume['id'], 'snapshots': ', '.join(snapshots)})
             raise exception.VolumeIsBusy(volume_name=volume['name'])
 
-    @in_cinders_words
+    @translated('delete {what}')
     def _refuse_to_delete_another(self, what: str, adopter: str,
                                   lv_name: str) -> Inventory:
         """Refuse where the LV of this name is not the one that Cinder has.

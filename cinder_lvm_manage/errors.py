@@ -10,19 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What can go wrong here; cinder_errors.py turns these into Cinder's own.
+"""This package's errors; cinder_errors.py translates them into Cinder's.
 
-Each message says what failed, why, and what to do; what was asked is added
-where they are turned.
+Each message says what failed, why, and what to do. cinder_errors.py adds which
+request failed. verdict.NotManageable is the one that is not defined here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-import typing
-
-if typing.TYPE_CHECKING:
-    from cinder_lvm_manage import verdict
 
 
 class LVMManageError(Exception):
@@ -35,14 +31,6 @@ class InvalidReference(LVMManageError):
 
 class InvalidPage(LVMManageError):
     """The marker or the sort order of a listing makes no sense."""
-
-
-class NotManageable(LVMManageError):
-    """The LV may not be managed; carries the verdict with every reason."""
-
-    def __init__(self, lv_name: str, verdict: verdict.Verdict) -> None:
-        super().__init__(f'LV {lv_name} {verdict.reason}')
-        self.verdict = verdict
 
 
 class VolumeGroupError(LVMManageError):

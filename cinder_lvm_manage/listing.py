@@ -23,12 +23,15 @@ from typing import Any
 
 from cinder_lvm_manage import errors
 from cinder_lvm_manage.block_device import User
-from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import SnapshotClaim
+from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.reference import Reference
 from cinder_lvm_manage.verdict import Verdict
+
+# extra_info['driver'], by which clients know the other keys of extra_info.
+DRIVER = 'cinder_lvm_manage'
 
 _SORT_KEYS: dict[str, Callable[[LogicalVolume], Any]] = {
     'reference': lambda lv: lv.name,
@@ -79,13 +82,15 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
         'or removed since; list again from the start')
 
 
-def entry(lv: LogicalVolume, claim: Claim, verdict: Verdict,
-          users: Sequence[User] = ()) -> dict[str, Any]:
-    """One row of get_manageable_volumes or get_manageable_snapshots.
+def entry(lv: LogicalVolume, claim: VolumeClaim | SnapshotClaim,
+          verdict: Verdict, users: Sequence[User] = ()) -> dict[str, Any]:
+    """Return one row of get_manageable_volumes or get_manageable_snapshots.
+
+    Clients read the facts in extra_info; reason_not_safe is for people.
 
     :param users: what is known to hold the LV open
     :returns: reference as manage takes it; size in GiB; extra_info with
-        strings only, as cinder/objects/manageableresources.py asks; for a
+        strings only, as cinder/objects/manageableresources.py demands; for a
         snapshot its origin as source_reference too
     """
     row: dict[str, Any] = {
@@ -94,7 +99,7 @@ def entry(lv: LogicalVolume, claim: Claim, verdict: Verdict,
         'safe_to_manage': verdict.safe,
         'reason_not_safe': verdict.reason or None,
         'cinder_id': claim.owner.id if claim.owner else None,
-        'extra_info': _extra_info(lv, users)}
+        'extra_info': _extra_info(lv, verdict, users)}
     if verdict.extend_to:
         row['extra_info']['size_bytes_managed'] = str(verdict.extend_to)
     if isinstance(claim, SnapshotClaim):
@@ -108,9 +113,14 @@ def entry(lv: LogicalVolume, claim: Claim, verdict: Verdict,
     return row
 
 
-def _extra_info(lv: LogicalVolume,
+def _extra_info(lv: LogicalVolume, verdict: Verdict,
                 users: Sequence[User]) -> dict[str, str]:
-    info = {'source_id': lv.uuid,
+    info = {'driver': DRIVER,
+            'reasons': json.dumps([
+                {'code': reason.code, 'kind': reason.kind.value,
+                 'why': reason.why, 'remedy': reason.remedy}
+                for reason in verdict.reasons]),
+            'source_id': lv.uuid,
             'size_bytes': str(lv.size),
             'layout': ','.join(lv.layouts),
             'role': ','.join(lv.roles),

@@ -19,165 +19,59 @@ verdict.judge asks them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Sequence
 import dataclasses
 import enum
 import re
-from typing import Any
+import typing
 
-from oslo_utils import units
-
-from cinder_lvm_manage import adoption
-from cinder_lvm_manage import logical_volume
-from cinder_lvm_manage.block_device import User
+from cinder_lvm_manage.case import Case
 from cinder_lvm_manage.claim import Claim
-from cinder_lvm_manage.claim import Policy
-from cinder_lvm_manage.claim import Sign
 from cinder_lvm_manage.claim import SnapshotClaim
-from cinder_lvm_manage.inventory import Inventory
-from cinder_lvm_manage.logical_volume import LogicalVolume
+from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.lv_attr import Health
 from cinder_lvm_manage.lv_attr import Permissions
 from cinder_lvm_manage.lv_attr import State
 from cinder_lvm_manage.lv_attr import VolumeType
 
+ClaimT = typing.TypeVar('ClaimT', bound=Claim, contravariant=True)
+
 
 class Kind(enum.Enum):
     """What sort of obstacle a reason is; the strongest comes first."""
 
-    ALREADY_MANAGED = enum.auto()
-    UNSAFE = enum.auto()
-    TYPE_MISMATCH = enum.auto()
+    ALREADY_MANAGED = 'already-managed'
+    UNSAFE = 'unsafe'
+    TYPE_MISMATCH = 'type-mismatch'
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
-    """All that a rule may look at.
+class Rule(typing.Generic[ClaimT]):
+    """One line of a table; verdict.judge says what its texts may name.
 
-    :ivar users: what is known to hold the LV open, in the order to release it
-    """
-
-    lv: LogicalVolume
-    inventory: Inventory
-    claim: Any  # of the class that RULES names for the rule's table
-    policy: Policy
-    users: Sequence[User] = ()
-
-    @property
-    def thin_pool(self) -> LogicalVolume | None:
-        """The pool of a thin LV; None for other LVs."""
-        return (self.inventory.by_name.get(self.lv.pool)
-                if self.lv.is_thin else None)
-
-    @property
-    def cinders_pool(self) -> str:
-        """The only thin pool that Cinder uses in the group."""
-        return f'{self.inventory.vg_name}-pool'
-
-    @property
-    def ownership(self) -> str:
-        """The code of the one rule on owners that applies; empty if none."""
-        owner = self.claim.owner
-        if owner is None:
-            return ''
-        if owner.sign is Sign.ID_IN_NAME:
-            return 'id-in-name'
-        if owner.host and owner.machine != self.policy.machine:
-            return 'already-managed-elsewhere'
-        if owner.status in _MANAGING:
-            return 'manage-incomplete'
-        if 'error' in owner.status:
-            return 'owner-in-error'
-        return 'already-managed'
-
-    @property
-    def journal_removal(self) -> str:
-        """The command that removes an adoption's tags; empty without any."""
-        tags = sorted(adoption.journal_tags(self.lv))
-        return (f'; then run `lvchange --deltag {" --deltag ".join(tags)} '
-                f'{self.inventory.vg_name}/NEWNAME`' if tags else '')
-
-    @property
-    def held_by(self) -> str:
-        """Who holds the LV open, where that can be determined."""
-        return ''.join(f', {user.what}' for user in self.users)
-
-    @property
-    def release(self) -> str:
-        """How everything that holds the LV open is made to close it."""
-        return (', then '.join(user.release for user in self.users)
-                or 'find what holds it with `lsblk` and, as root and outside '
-                   'any container, `fuser -v` on its device, and stop that')
-
-    @property
-    def unusable_name(self) -> str:
-        """Why LVM refuses to rename an LV to this one's name, if it does."""
-        return logical_volume.unusable(self.lv.name, self.inventory.vg_name)
-
-    @property
-    def extend_to(self) -> int | None:
-        """Bytes to which managing it as a volume extends it; None if not."""
-        if (not self.policy.extend_to_gib
-                or isinstance(self.claim, SnapshotClaim)):
-            return None
-        whole = self.lv.size_gib * units.Gi
-        return whole if self.lv.size < whole else None
-
-    @property
-    def extended(self) -> int:
-        """Bytes that LVM would really make it long; 0 if it keeps its size."""
-        return (self.inventory.allocated(self.extend_to, self.lv)
-                if self.extend_to else 0)
-
-    @property
-    def metadata_needed(self) -> int:
-        """Bytes by which managing it makes the group's metadata grow."""
-        return adoption.metadata_needed(
-            self.lv, len(self.inventory.dependents(self.lv)),
-            self.policy.names.longest, self.extend_to is not None)
-
-    @property
-    def dependents(self) -> str:
-        """The names of the LVs that have this one as their origin."""
-        return ', '.join(dependent.name for dependent
-                         in self.inventory.dependents(self.lv))
-
-    @property
-    def read_only_devices(self) -> str:
-        """The devices of physical volumes that cannot be written to."""
-        return ', '.join(pv.name for pv in self.inventory.physical_volumes
-                         if pv.device in self.inventory.read_only_devices)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """One line of the table; the texts are formatted with case and lv.
-
-    :ivar code: names the reason for programs; it does not change
+    :ivar code: identifies the reason for programs; it never changes
+    :ivar why: completes a sentence that begins with the LV's name
     """
 
     code: str
-    applies: Callable[[Case], object]
+    applies: Callable[[Case[ClaimT]], object]
     why: str
     remedy: str
     kind: Kind = Kind.UNSAFE
 
 
-def _pool_health(character: str) -> Callable[[Case], bool]:
+def _pool_health(character: str) -> Callable[[Case[Claim]], bool]:
     return lambda case: (case.thin_pool is not None
                          and case.thin_pool.attr.health == character)
 
 
-def _is_pool(case: Case, layout: str) -> bool:
+def _is_pool(case: Case[Claim], layout: str) -> bool:
     return {'pool', layout} <= set(case.lv.layouts)
 
 
 # The snapshot from which Cinder's LVM driver copies a thick clone.
 _CINDERS_TEMPORARY = re.compile(r'clone-snap-[0-9a-f-]{36}')
-# Of a volume or snapshot that Cinder is still managing, or failed to manage.
-_MANAGING = ('managing', 'error_managing', 'error_managing_deleting')
 
-AS_ANY = (
+AS_ANY: tuple[Rule[Claim], ...] = (
     # Whose it is.
     Rule('already-managed',
          lambda case: case.ownership == 'already-managed',
@@ -483,8 +377,7 @@ AS_ANY = (
          Kind.TYPE_MISMATCH),
 )
 
-
-AS_VOLUME = (
+AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (
     Rule('snapshot',
          lambda case: case.policy.names.is_snapshot(case.lv),
          'is a snapshot of {lv.origin}',
@@ -544,7 +437,7 @@ AS_VOLUME = (
          Kind.TYPE_MISMATCH),
 )
 
-AS_SNAPSHOT = (
+AS_SNAPSHOT: tuple[Rule[SnapshotClaim], ...] = (
     Rule('not-a-snapshot',
          lambda case: not case.policy.names.is_snapshot(case.lv),
          'is not a snapshot',
@@ -562,6 +455,3 @@ AS_SNAPSHOT = (
          '{claim.parent}',
          'manage it as a snapshot of volume {claim.origin_owner.id}'),
 )
-
-# By the class of the claim.
-RULES = {Claim: AS_ANY + AS_VOLUME, SnapshotClaim: AS_ANY + AS_SNAPSHOT}

@@ -23,10 +23,14 @@ import dataclasses
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import rules
 from cinder_lvm_manage.block_device import User
-from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.case import Case
+from cinder_lvm_manage.case import ClaimT
 from cinder_lvm_manage.claim import Policy
+from cinder_lvm_manage.claim import SnapshotClaim
+from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
+from cinder_lvm_manage.rules import Rule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Verdict:
     def kind(self) -> rules.Kind:
         """The kind of the strongest reason; only of a verdict with some."""
         return min((reason.kind for reason in self.reasons),
-                   key=lambda kind: kind.value)
+                   key=list(rules.Kind).index)
 
     @property
     def reason(self) -> str:
@@ -75,21 +79,41 @@ class Verdict:
     def raise_for(self, lv: LogicalVolume) -> None:
         """:raises NotManageable: unless it is safe"""
         if not self.safe:
-            raise errors.NotManageable(lv.name, self)
+            raise NotManageable(lv.name, self)
 
 
-def judge(lv: LogicalVolume, inventory: Inventory, claim: Claim,
-          policy: Policy, users: Sequence[User] = ()) -> Verdict:
+class NotManageable(errors.LVMManageError):
+    """The LV may not be managed.
+
+    :ivar verdict: with every reason
+    """
+
+    def __init__(self, lv_name: str, verdict: Verdict) -> None:
+        super().__init__(f'LV {lv_name} {verdict.reason}')
+        self.verdict = verdict
+
+
+def judge(lv: LogicalVolume, inventory: Inventory,
+          claim: VolumeClaim | SnapshotClaim, policy: Policy,
+          users: Sequence[User] = ()) -> Verdict:
     """Return whether this LV may be managed as what it is claimed as.
 
     :param inventory: what the LV was found in
     :param users: what is known to hold the LV open
     """
-    case = rules.Case(lv, inventory, claim, policy, users)
-    words = {'case': case, 'claim': claim, 'lv': lv, 'vg': inventory.vg_name,
+    if isinstance(claim, VolumeClaim):
+        return _judged(Case(lv, inventory, claim, policy, users),
+                       rules.AS_ANY + rules.AS_VOLUME)
+    return _judged(Case(lv, inventory, claim, policy, users),
+                   rules.AS_ANY + rules.AS_SNAPSHOT)
+
+
+def _judged(case: Case[ClaimT], table: Sequence[Rule[ClaimT]]) -> Verdict:
+    inventory = case.inventory
+    words = {'case': case, 'claim': case.claim, 'lv': case.lv,
+             'vg': inventory.vg_name,
              'duplicates': ', '.join(inventory.duplicates)}
     return Verdict(tuple(
         Reason(rule.code, rule.kind, rule.why.format(**words),
                rule.remedy.format(**words))
-        for rule in rules.RULES[type(claim)] if rule.applies(case)),
-        case.extend_to)
+        for rule in table if rule.applies(case)), case.extend_to)

@@ -16,9 +16,11 @@ The names that stand for others in capitals are those of the volume group and
 its LVs here, so that what is run is what a remedy says.
 """
 
+import json
 import os
 import re
 import subprocess
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -42,7 +44,8 @@ ARGUMENTS = {
 # lib/commands/errors.h: the command line itself is wrong.
 EINVALID_CMD_LINE = 3
 LVM_PROGRAM = re.compile(r'(lv|vg|pv)[a-z]+')
-RULES = (*rules.AS_ANY, *rules.AS_VOLUME, *rules.AS_SNAPSHOT)
+RULES: tuple[rules.Rule[Any], ...] = (
+    *rules.AS_ANY, *rules.AS_VOLUME, *rules.AS_SNAPSHOT)
 
 
 @pytest.fixture
@@ -111,8 +114,8 @@ def test_the_remedy_of_a_reason_makes_the_lv_safe(group, driver, cause):
             if entry['reference'] == {'source-name': 'LV'})
         return entry
     assert run(cause).returncode == 0
-    command, = commands_of(listed()['reason_not_safe'].partition('(')[2]
-                           .rstrip(')'))
+    reason, = json.loads(listed()['extra_info']['reasons'])
+    command, = commands_of(reason['remedy'])
     done = run(command)
     assert done.returncode == 0, done.stdout
     assert listed()['safe_to_manage']

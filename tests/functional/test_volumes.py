@@ -373,12 +373,12 @@ def test_what_fails_is_logged_in_one_line(group, driver, volume, caplog):
     group.lvm('vgrename', group.name, 'elsewhere')
     for work, words in (
             (lambda: driver.manage_existing(managed, {'source-name': 'x'}),
-             "Existing LV {'source-name': 'x'} is not managed as volume "
+             "Failed to manage existing LV {'source-name': 'x'} as volume "
              + managed.id + ': '),
             (lambda: driver.unmanage(managed),
-             f'unmanage of volume {managed.id} has failed: '),
+             f'Failed to unmanage volume {managed.id}: '),
             (lambda: driver.extend_volume(managed, 2),
-             f'extend_volume of volume {managed.id} has failed: ')):
+             f'Failed to extend volume {managed.id}: ')):
         caplog.clear()
         with pytest.raises(exception.VolumeBackendAPIException):
             work()

@@ -200,7 +200,7 @@ def test_a_refused_lv_ends_in_error_managing_and_the_log_tells_why(
     api.wait(refused, 'error')
     assert cinder.recorded_status(refused) == 'error_managing'
     told = [line for line in cinder.log_text().splitlines()
-            if f'is not managed as volume {refused}: ' in line]
+            if f'as volume {refused}: ' in line]
     assert len(told) == 1
     assert 'WARNING' in told[0]
     assert why in told[0]
@@ -216,7 +216,7 @@ def test_a_bare_string_is_refused(cinder, api):
     assert reply.status == 202
     refused = reply.body['volume']['id']
     api.wait(refused, 'error')
-    assert f'is not managed as volume {refused}: a reference is' in (
+    assert f'as volume {refused}: a reference is' in (
         cinder.log_text())
 
 
@@ -284,7 +284,7 @@ def test_another_lv_is_not_managed_as_snapshot(cinder, api, group, managed,
     assert reply.status == 202
     refused = reply.body['snapshot']['id']
     api.wait(refused, 'error', kind='snapshot')
-    assert re.search(f'is not managed as snapshot {refused}: .*{why}',
+    assert re.search(f'as snapshot {refused}: .*{why}',
                      cinder.log_text())
     assert api.request('DELETE', f'snapshots/{refused}').status == 202
     api.wait_until_gone(refused, kind='snapshot')

@@ -30,7 +30,7 @@ TROUBLESHOOTING = ' '.join(
     PAGES.joinpath('troubleshooting.rst').read_text().split())
 
 # Their texts are made into tables when the pages are built.
-GENERATED = {'rules.py', 'opts.py'}
+GENERATED = {'case.py', 'rules.py', 'opts.py'}
 
 
 def messages():
@@ -46,6 +46,9 @@ def texts(node):
             return
         case ast.Call(func=ast.Attribute(value=ast.Name(id='re'))):
             # A pattern, not a message.
+            return
+        case ast.Call(func=ast.Name(id='translated')):
+            # ACTION of one message.
             return
         case ast.JoinedStr(values=parts):
             text = ''.join(str(part.value) if isinstance(part, ast.Constant)

@@ -19,14 +19,16 @@ from oslo_utils import units
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage.block_device import User
-from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import Owner
 from cinder_lvm_manage.claim import SnapshotClaim
+from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.rules import Kind
+from cinder_lvm_manage.verdict import Reason
 from cinder_lvm_manage.verdict import Verdict
 from tests.unit.reports import inventory
 
 ZOO = inventory('zoo')
-NO_CLAIM = Claim()
+NO_CLAIM = VolumeClaim()
 SIZES = ['size-100g-4m', 'size-1g', 'size-1g-4m', 'size-1.5g', 'size-4m']
 
 
@@ -109,6 +111,27 @@ class EntryTest(unittest.TestCase):
         for name in ('tagged', 'thin', 'cached', 'scratch-pool'):
             for value in self.entry(name)['extra_info'].values():
                 self.assertIsInstance(value, str)
+
+    def test_extra_info_names_the_driver(self):
+        self.assertEqual('cinder_lvm_manage',
+                         self.entry('thin')['extra_info']['driver'])
+
+    def test_reasons_are_data(self):
+        verdict = Verdict((
+            Reason('in-use', Kind.UNSAFE, 'is open, mounted on /a; (b',
+                   '`umount "/a; (b"`'),
+            Reason('vdo', Kind.TYPE_MISMATCH, 'is VDO', 'copy it')))
+        entry = listing.entry(ZOO.by_name['thin'], NO_CLAIM, verdict)
+        self.assertEqual(
+            [{'code': 'in-use', 'kind': 'unsafe',
+              'why': 'is open, mounted on /a; (b',
+              'remedy': '`umount "/a; (b"`'},
+             {'code': 'vdo', 'kind': 'type-mismatch', 'why': 'is VDO',
+              'remedy': 'copy it'}],
+            json.loads(entry['extra_info']['reasons']))
+
+    def test_a_safe_lv_has_no_reasons(self):
+        self.assertEqual('[]', self.entry('thin')['extra_info']['reasons'])
 
     def test_a_reference_can_be_given_back(self):
         self.assertEqual({'source-name': 'thin'},

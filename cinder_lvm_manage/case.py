@@ -1,0 +1,136 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Case: everything that the rules look at when one LV is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import typing
+
+from oslo_utils import units
+
+from cinder_lvm_manage import adoption
+from cinder_lvm_manage import logical_volume
+from cinder_lvm_manage.block_device import User
+from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.claim import Policy
+from cinder_lvm_manage.claim import Sign
+from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.inventory import Inventory
+from cinder_lvm_manage.logical_volume import LogicalVolume
+
+ClaimT = typing.TypeVar('ClaimT', bound=Claim, covariant=True)
+
+# The status of a volume or snapshot that Cinder is still managing, or failed
+# to manage.
+_MANAGING = ('managing', 'error_managing', 'error_managing_deleting')
+
+
+@dataclasses.dataclass(frozen=True)
+class Case(typing.Generic[ClaimT]):
+    """All that a rule may look at.
+
+    :ivar users: what is known to hold the LV open, in the order to release it
+    """
+
+    lv: LogicalVolume
+    inventory: Inventory
+    claim: ClaimT
+    policy: Policy
+    users: Sequence[User] = ()
+
+    @property
+    def thin_pool(self) -> LogicalVolume | None:
+        """The pool of a thin LV; None for other LVs."""
+        return (self.inventory.by_name.get(self.lv.pool)
+                if self.lv.is_thin else None)
+
+    @property
+    def cinders_pool(self) -> str:
+        """The only thin pool that Cinder uses in the group."""
+        return f'{self.inventory.vg_name}-pool'
+
+    @property
+    def ownership(self) -> str:
+        """The code of the one rule on owners that applies; empty if none."""
+        owner = self.claim.owner
+        if owner is None:
+            return ''
+        if owner.sign is Sign.ID_IN_NAME:
+            return 'id-in-name'
+        if owner.host and owner.machine != self.policy.machine:
+            return 'already-managed-elsewhere'
+        if owner.status in _MANAGING:
+            return 'manage-incomplete'
+        if 'error' in owner.status:
+            return 'owner-in-error'
+        return 'already-managed'
+
+    @property
+    def journal_removal(self) -> str:
+        """The command that removes an adoption's tags; empty without any."""
+        tags = sorted(adoption.journal_tags(self.lv))
+        return (f'; then run `lvchange --deltag {" --deltag ".join(tags)} '
+                f'{self.inventory.vg_name}/NEWNAME`' if tags else '')
+
+    @property
+    def held_by(self) -> str:
+        """Who holds the LV open, where that can be determined."""
+        return ''.join(f', {user.what}' for user in self.users)
+
+    @property
+    def release(self) -> str:
+        """How everything that holds the LV open is made to close it."""
+        return (', then '.join(user.release for user in self.users)
+                or 'find what holds it with `lsblk` and, as root and outside '
+                   'any container, `fuser -v` on its device, and stop that')
+
+    @property
+    def unusable_name(self) -> str:
+        """Why LVM refuses to rename an LV to this one's name, if it does."""
+        return logical_volume.unusable(self.lv.name, self.inventory.vg_name)
+
+    @property
+    def extend_to(self) -> int | None:
+        """Bytes to which managing it as a volume extends it; None if not."""
+        if (not self.policy.extend_to_gib
+                or not isinstance(self.claim, VolumeClaim)):
+            return None
+        whole = self.lv.size_gib * units.Gi
+        return whole if self.lv.size < whole else None
+
+    @property
+    def extended(self) -> int:
+        """Bytes that LVM would really make it long; 0 if it keeps its size."""
+        return (self.inventory.allocated(self.extend_to, self.lv)
+                if self.extend_to else 0)
+
+    @property
+    def metadata_needed(self) -> int:
+        """Bytes by which managing it makes the group's metadata grow."""
+        return adoption.metadata_needed(
+            self.lv, len(self.inventory.dependents(self.lv)),
+            self.policy.names.longest, self.extend_to is not None)
+
+    @property
+    def dependents(self) -> str:
+        """The names of the LVs that have this one as their origin."""
+        return ', '.join(dependent.name for dependent
+                         in self.inventory.dependents(self.lv))
+
+    @property
+    def read_only_devices(self) -> str:
+        """The devices of physical volumes that cannot be written to."""
+        return ', '.join(pv.name for pv in self.inventory.physical_volumes
+                         if pv.device in self.inventory.read_only_devices)
