@@ -12,9 +12,9 @@
 
 """adopt and release: all changes that managing and unmanaging make to an LV.
 
-An adoption is recorded in the LV's tags before the LV is renamed, so that,
-whatever happens to Cinder's database, LVM knows which volume took the LV and
-what its name was.
+An adoption is recorded in the LV's tags before the LV is renamed. LVM's
+metadata then show which volume adopted the LV and what its name was, even if
+Cinder's database is lost.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _ADOPTER = _TAG_PREFIX + 'id='
 _FORMER_NAME = _TAG_PREFIX + 'name='
 _FORMER_STATE = _TAG_PREFIX + 'was='
 
-# As Cinder's volumes are: whatever it does with one, it opens its device.
+# Cinder's volumes are always active: every operation opens the device.
 READY = Activation(active=True, skipped=False, automatic=True)
-# The journal's word for each field of Activation that is to be put back.
+# By the journal's word for it: the field of Activation to restore.
 _STATES: dict[str, dict[str, bool]] = {
     'inactive': {'active': False},
     'skipped': {'skipped': True},
@@ -53,11 +53,11 @@ _STATES: dict[str, dict[str, bool]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Journal:
-    """What an adoption wrote on its LV.
+    """What an adoption recorded in the tags of its LV.
 
-    :ivar adopter: id of the Cinder volume or snapshot that took the LV
-    :ivar former_name: the LV's name before
-    :ivar former_state: how its activation was not ready, in _STATES' words
+    :ivar adopter: ID of the Cinder volume or snapshot that adopted the LV
+    :ivar former_name: the LV's name before the adoption
+    :ivar former_state: keys of _STATES: in which ways the LV was not READY
     """
 
     adopter: str
@@ -66,7 +66,7 @@ class Journal:
 
     @classmethod
     def of(cls, lv: LogicalVolume) -> Journal | None:
-        """The LV's journal; None if there is none that can be read."""
+        """Return the LV's journal; None without a complete one."""
         adopters = _values(lv, _ADOPTER)
         names = [name for name in _values(lv, _FORMER_NAME)
                  if logical_volume.is_lv_name(name)]
@@ -77,7 +77,7 @@ class Journal:
 
     @property
     def tags(self) -> set[str]:
-        """The LV tags that say this."""
+        """The LV tags that record this."""
         return {_ADOPTER + self.adopter, _FORMER_NAME + self.former_name,
                 *(_FORMER_STATE + state for state in self.former_state)}
 
@@ -87,7 +87,7 @@ def _values(lv: LogicalVolume, prefix: str) -> list[str]:
 
 
 def journal_tags(lv: LogicalVolume) -> set[str]:
-    """Return the LV's tags that an adoption wrote, whole or in part."""
+    """Return the LV's tags that an adoption wrote, even an incomplete one."""
     return {tag for tag in lv.tags if tag.startswith(_TAG_PREFIX)}
 
 
@@ -100,13 +100,13 @@ _METADATA_OF_A_SEGMENT = 2048
 
 def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
                     extend: bool) -> int:
-    """Return the bytes by which adopting the LV makes metadata grow at most.
+    """Return by how many bytes adopting the LV grows the metadata at most.
 
     LVM keeps the metadata of a group as text, in an area of fixed size.
 
     :param references: how many other LVs name this one in their metadata
-    :param name_length: of the name that the LV is to get
-    :param extend: the LV is to be extended too
+    :param name_length: length of the LV's new name
+    :param extend: whether the LV is extended too
     """
     journal = Journal('0' * 36, lv.name, frozenset(_STATES))
     tags = sum(len(f'"{tag}", ') for tag in journal.tags)
@@ -118,17 +118,18 @@ def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
 def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
           adopter: str, new_name: str, ready: bool = False,
           extend_to: int | None = None) -> None:
-    """Rename the LV to Cinder's name; undone if a command fails.
+    """Rename the LV to Cinder's name, and undo that if a command fails.
 
-    Three commands, one more each to activate and to extend it.
+    This takes three commands, and one more each to activate and to extend it.
 
-    :param inventory: what the LV was judged in, under the group's lock
-    :param adopter: ID of the Cinder volume or snapshot that takes it
-    :param ready: activate it, now and after the next boot
-    :param extend_to: bytes that it is to have, if it is to be extended
-    :raises VolumeGroupError, AdoptionFailed: the LV has its old name, tags and
-        activation again, or the log says what could not be restored; if it
-        was extended, it stays so
+    :param inventory: the one that the LV was judged in, read under the
+        group's lock
+    :param adopter: ID of the Cinder volume or snapshot that adopts the LV
+    :param ready: activate the LV now, and automatically from now on
+    :param extend_to: the size in bytes to extend the LV to; None to keep it
+    :raises VolumeGroupError, AdoptionFailed: the LV's old name, tags and
+        activation are restored, or the log reports what could not be. An LV
+        that was extended is not reduced.
     """
     if new_name in inventory.by_name:
         raise errors.AdoptionFailed(
@@ -158,9 +159,9 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
 
 def _check(inventory: Inventory, lv: LogicalVolume, new_name: str,
            journal: Journal, ready: bool, extend_to: int | None) -> None:
-    """Look at what the commands, which all succeeded, have made of the LV.
+    """Check the result of the commands, all of which succeeded.
 
-    :raises AdoptionFailed: Cinder could not use or restore it
+    :raises AdoptionFailed: Cinder could not use the LV, or not restore it
     """
     vg_name = inventory.vg_name
     adopted = inventory.by_name.get(new_name)
@@ -179,8 +180,8 @@ def _check(inventory: Inventory, lv: LogicalVolume, new_name: str,
             f'LVM extended LV {lv.name} to {adopted.size} bytes, not to '
             f'{extend_to}, so that Cinder would record a wrong size. Unset '
             'lvm_manage_extend_to_gib, then retry')
-    # Where LVM cannot determine the state, the operator has said that LVs are
-    # never activated here.
+    # Where LVM cannot determine the state, lvm_manage_without_device_mapper
+    # is set: LVs are never activated on this host.
     if ready and adopted.attr.state not in (State.ACTIVE, UNDETERMINED):
         raise errors.AdoptionFailed(
             f'LV {lv.name} (UUID {lv.uuid}) is not active as {new_name}, '
@@ -203,7 +204,7 @@ def _journal_of_adoption(lv: LogicalVolume, adopter: str,
              and getattr(activation, field) is not was}
     earlier = Journal.of(lv)
     if earlier:
-        # An interrupted adoption may have changed its state already.
+        # An interrupted adoption may already have changed its state.
         state |= earlier.former_state
         if earlier.adopter in name:
             # The volume that adopted this LV no longer exists, but never
@@ -214,8 +215,8 @@ def _journal_of_adoption(lv: LogicalVolume, adopter: str,
 
 def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
           new_name: str) -> None:
-    # The failed command may have done its work all the same, or done it to
-    # another LV that has come in this one's place: look, do not assume.
+    # The failed command may have taken effect all the same, or have changed
+    # another LV that replaced this one. So the group is read again.
     try:
         inventory = vg.inventory()
         for touched in inventory.lvs:
@@ -250,18 +251,19 @@ def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,
 
 def _put(vg: VolumeGroup, lv: LogicalVolume, name: str, tags: set[str],
          activation: Activation) -> None:
-    """Set the LV's tags of ours to these, and its activation to this.
+    """Set the LV's journal tags and its activation.
 
-    One command for its metadata and one for its device, if they differ.
+    This takes one command for the metadata and one for the device, each only
+    if something changes.
 
-    :param name: its name now
+    :param name: the LV's current name, which may differ from lv.name
     """
     add = tags - set(lv.tags)
     remove = journal_tags(lv) - tags
     flags = {field: getattr(activation, field)
              for field in ('skipped', 'automatic')
              if getattr(activation, field) != getattr(lv.activation, field)}
-    # As long as the journal is there, an interruption can be repaired.
+    # While the journal exists, an interruption can be repaired.
     if lv.activation.active and activation.active is False:
         vg.deactivate(name)
     if add or remove or flags:
@@ -272,14 +274,14 @@ def _put(vg: VolumeGroup, lv: LogicalVolume, name: str, tags: set[str],
 
 def adopted_by(inventory: Inventory, adopter: str,
                lv_name: str) -> LogicalVolume | None:
-    """Return the LV that this volume or snapshot of Cinder's has.
+    """Return the LV of this volume or snapshot; None if there is none.
 
-    Its journal decides, whatever the LV's name; an LV that Cinder created has
-    no journal, and is found by its name.
+    An adopted LV is found by its journal, even if it was renamed. An LV that
+    Cinder created has no journal, and is found by its name.
 
-    :param lv_name: as Cinder names it
-    :raises AmbiguousOwner: several LVs have its journal; or the LV of that
-        name has the journal of another
+    :param lv_name: the name that Cinder gives the LV
+    :raises AmbiguousOwner: several LVs have this adopter's journal, or the LV
+        of that name has another adopter's
     """
     found = [lv for lv in inventory.lvs
              if (journal := Journal.of(lv)) and journal.adopter == adopter]
@@ -304,7 +306,7 @@ def adopted_by(inventory: Inventory, adopter: str,
 
 def adopted_from(inventory: Inventory,
                  former_name: str | None) -> LogicalVolume | None:
-    """Return the LV that had this name until it was adopted."""
+    """Return the LV that had this name before it was adopted, if any."""
     for lv in inventory.lvs:
         journal = Journal.of(lv)
         if journal and journal.former_name == former_name:
@@ -314,16 +316,16 @@ def adopted_from(inventory: Inventory,
 
 def release(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
             restore_name: bool) -> str:
-    """Undo an adoption: restore the old name and remove our tags.
+    """Undo an adoption: restore the LV's old name and remove the journal.
 
-    Whether it is active, and is activated at boot, becomes as it was before,
-    except that an open LV is not deactivated. If the old name cannot be
-    restored, the LV keeps Cinder's, and the tags that record the old one. An
-    LV that was never adopted stays as it is. Three commands at most.
+    The LV's activation is restored too, except that an open LV is not
+    deactivated. If the old name cannot be restored, the LV keeps Cinder's
+    name, and the tags that record the old one. An LV that was never adopted
+    does not change. This takes three commands at most.
 
-    :param restore_name: False leaves Cinder's name, and removes the tags
-    :returns: its name now
-    :raises VolumeGroupError: LVM refused; try again
+    :param restore_name: if False, keep Cinder's name and remove the journal
+    :returns: the LV's name after this
+    :raises VolumeGroupError: LVM refused; the caller can retry
     """
     journal = Journal.of(lv)
     name = lv.name

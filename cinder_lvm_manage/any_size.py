@@ -37,15 +37,15 @@ from cinder_lvm_manage.volume_group import VolumeGroup
 
 
 class AnySizeLVMDriver(lvm.LVMVolumeDriver):
-    """Cinder's LVM driver, which copies and clears LVs as long as they are."""
+    """Cinder's LVM driver, using each LV's real size to copy and clear it."""
 
     @translated('create snapshot {snapshot[id]}')
     def create_snapshot(self, snapshot: Any) -> None:
-        """Give a thick snapshot the room that it can need at most.
+        """Give a thick snapshot room for its whole origin to be overwritten.
 
-        LVMVolumeDriver gives it the origin's size in GiB of two decimals: none
-        for LVs below 5 MiB, and for others less than a snapshot takes of which
-        all is overwritten, so that it is lost then.
+        LVMVolumeDriver rounds the origin's size to hundredths of a GiB. That
+        is zero for an LV below 5 MiB. For others it can be too little, and a
+        snapshot that overflows is lost.
         """
         if self._is_thin:
             super().create_snapshot(snapshot)
@@ -57,10 +57,10 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
     @translated('create volume {volume[id]} from snapshot {snapshot[id]}')
     def create_volume_from_snapshot(self, volume: objects.Volume,
                                     snapshot: objects.Snapshot) -> None:
-        """Copy as much as the snapshot holds, into no shorter LV.
+        """Copy the whole snapshot to an LV that is at least as long.
 
         LVMVolumeDriver copies the recorded GiB, and leaves a thin volume
-        shorter than its own GiB.
+        shorter than its recorded size.
         """
         inventory, source = self._found(
             self._escape_snapshot(snapshot['name']))
@@ -71,7 +71,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
     @translated('clone volume {src_vref[id]} to {volume[id]}')
     def create_cloned_volume(self, volume: objects.Volume,
                              src_vref: objects.Volume) -> None:
-        """Copy as much as the LV holds; see create_volume_from_snapshot."""
+        """Copy the whole LV; see create_volume_from_snapshot."""
         inventory, source = self._found(src_vref['name'])
         super().create_cloned_volume(
             _large_enough(volume, source, inventory),
@@ -80,9 +80,9 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
 
     @translated('extend volume {volume[id]}')
     def extend_volume(self, volume: Any, new_size: int) -> None:
-        """Extend the LV, which may be as long already.
+        """Extend the LV, unless it is that long already.
 
-        LVMVolumeDriver fails then, for lvextend does.
+        LVMVolumeDriver fails then, because lvextend does.
         """
         _, lv = self._found(volume['name'])
         if lv.size < new_size * units.Gi:
@@ -95,9 +95,9 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
                        ) -> tuple[bool, dict[str, Any] | None]:
         """Copy the whole LV to another group of this host.
 
-        LVMVolumeDriver copies the recorded GiB, and from a thin LV to a thick
-        one it leaves out zeros where the new LV holds others' data: Cinder's
-        own way to migrate does not.
+        LVMVolumeDriver copies the recorded GiB. When it copies a thin LV to a
+        thick one, it skips zeros, where the new LV has data of deleted LVs.
+        Those migrations are left to Cinder's generic one, which does not.
         """
         location = host['capabilities'].get('location_info', '').split(':')
         if self._is_thin and location[3:4] != ['thin']:
@@ -114,7 +114,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
                            remote: str | None = None) -> None:
         """Refuse to migrate an LV that Cinder would truncate.
 
-        Its generic migration copies the recorded GiB.
+        Cinder's generic migration copies the recorded GiB.
 
         :raises VolumeMigrationFailed: the LV is longer than its record
         """
@@ -134,10 +134,10 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
     def revert_to_snapshot(self, context: context.RequestContext,
                            volume: objects.Volume,
                            snapshot: objects.Snapshot) -> None:
-        """Merge the snapshot, thick or thin, and make it anew.
+        """Merge the snapshot, thick or thin, and create it again.
 
-        For thin ones LVMVolumeDriver has Cinder copy the snapshot, leaving out
-        zeros, over data that is not zero.
+        LVMVolumeDriver has Cinder copy a thin snapshot over the volume, and
+        that copy skips zeros where the volume has other data.
         """
         _, lv = self._found(self._escape_snapshot(snapshot.name))
         self.vg.revert(lv.name)
@@ -149,10 +149,10 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
 
     @translated('clear volume or snapshot {volume[id]}')
     def _clear_volume(self, volume: Any, is_snapshot: bool = False) -> None:
-        """Clear the LV, or a thick snapshot's room, to its end.
+        """Clear the whole LV, or the whole room of a thick snapshot.
 
-        LVMVolumeDriver writes the recorded GiB: too many for a short LV, whose
-        delete fails then.
+        LVMVolumeDriver writes the recorded GiB. That is too much for a shorter
+        LV, whose delete then fails.
         """
         _, lv = self._found(self._escape_snapshot(volume['name']))
         path = self.local_path(volume) + ('-cow' if is_snapshot else '')
@@ -185,9 +185,9 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
 
 
 def _exact_gib(lv: LogicalVolume) -> float:
-    """The size in GiB, for code that multiplies it to bytes again.
+    """Return the size in GiB, for code that converts it back to bytes.
 
-    Exact, since a size is a multiple of 512 bytes below 2**62.
+    It is exact, because a size is a multiple of 512 bytes below 2**62.
     """
     return lv.size / units.Gi
 
@@ -196,8 +196,8 @@ def _large_enough(volume: objects.Volume, source: LogicalVolume,
                   inventory: Inventory) -> objects.Volume:
     """Return the volume, or one like it that is large enough for the source.
 
-    In a group whose extents do not divide a GiB, an LV for the recorded GiB
-    is as long as another one.
+    In a group whose extent size does not divide a GiB, LVM rounds both up to
+    the same size.
     """
     if inventory.allocated(volume['size'] * units.Gi) >= source.size:
         return volume
@@ -207,7 +207,7 @@ def _large_enough(volume: objects.Volume, source: LogicalVolume,
 def _of_size(volume: objects.Volume, size_gib: int) -> objects.Volume:
     """Return the volume, or one like it of another size.
 
-    It is for the driver only, and must not be saved.
+    The copy is for the driver only and must not be saved.
     """
     if volume['size'] == size_gib:
         return volume
@@ -220,8 +220,8 @@ def _is_rounded_up(lv: LogicalVolume, volume: objects.Volume,
                    inventory: Inventory) -> bool:
     """Return whether Cinder made the LV, and LVM rounded its size up.
 
-    Then nobody was promised what is behind the recorded size. An LV that is
-    older than its volume was adopted, and may have data there.
+    Then there is no data beyond the recorded size. An LV that is older than
+    its volume was adopted, and may have data there.
     """
     recorded = volume['size'] * units.Gi
     # LVM records whole seconds.
@@ -232,6 +232,7 @@ def _is_rounded_up(lv: LogicalVolume, volume: objects.Volume,
 
 
 def _exact_size_gib(lv: LogicalVolume, inventory: Inventory) -> int:
-    """Return the GiB, no fewer than the LV has, that LVM rounds no further."""
+    """Return the smallest size in GiB, at least the LV's, that LVM can make.
+    """
     return next(gib for gib in itertools.count(lv.size_gib)
                 if inventory.allocated(gib * units.Gi, lv) == gib * units.Gi)

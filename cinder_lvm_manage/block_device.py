@@ -12,8 +12,8 @@
 
 """Who holds a block device open, and the command that releases it.
 
-Reads what the kernel shows to everybody in /proc, /sys and configfs. Which
-files a process has open it shows to root only: the caller provides that.
+This reads what the kernel shows to every user in /proc, /sys and configfs. It
+shows only root which files a process has open, so the caller provides that.
 """
 
 from __future__ import annotations
@@ -41,16 +41,17 @@ _DEVICES = pathlib.Path('/sys/dev/block')
 _BLOCK = pathlib.Path('/sys/block')
 _CONFIGFS = pathlib.Path('/sys/kernel/config')
 
-# What reading a file of the kernel's ends with when its object is gone.
+# Errors of reading a kernel file whose object has been removed.
 _GONE = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ESRCH}
 
 
 @dataclasses.dataclass(frozen=True)
 class User:
-    """Something that holds a block device open; free of control characters.
+    """Something that holds a block device open, in printable characters.
 
-    :ivar what: what it is, such as 'mounted on /srv'
-    :ivar release: the command, in backquotes, or the step that ends it
+    :ivar what: describes it, such as 'mounted on /srv'
+    :ivar release: the command, in backquotes, or the step that closes the
+        device
     """
 
     what: str
@@ -62,32 +63,32 @@ class OpenFiles(NamedTuple):
 
     :ivar lines: `/proc/PID/fd/N MAJOR:MINOR`, in hexadecimal, for each block
         device; `/proc/PID/mountinfo:` and proc(5)'s line for each mount
-    :ivar complete: False where some of it could not be read
+    :ivar complete: False if some of it could not be read
     """
 
     lines: Collection[str]
     complete: bool
 
 
-# It is tgtd's own command that knows which target has the device.
+# Only tgtd itself knows which of its targets exports the device.
 _TGTD_RELEASE = ('find its target with `tgt-admin --show`, then `tgt-admin '
                  '--delete TARGET`')
 
 _UNDETERMINED = User('held by something that could not be determined',
-                     'run `fuser -v` as root on its device and stop what it '
-                     'shows')
+                     'run `fuser -v` as root on its device and stop the '
+                     'processes that it shows')
 
 
 def users(devices: Iterable[str],
           open_files: Callable[[Collection[str]], OpenFiles]
           ) -> dict[str, tuple[User, ...]]:
-    """The users of each device, in the order in which to release them.
+    """Return the users of each device, in the order in which to release them.
 
     :param devices: major:minor of each
-    :param open_files: called once at most, with the devices that nothing
-        else is known to hold
-    :returns: no users of a device that is held by nothing this host shows,
-        such as a process of another PID namespace
+    :param open_files: called at most once, with the devices that have no
+        other known user
+    :returns: users by device; none for a device whose user this host cannot
+        see, such as a process of another PID namespace
     """
     wanted = sorted(set(devices))
     if not wanted:
@@ -118,7 +119,7 @@ def is_read_only(device: str) -> bool:
 class _Use(NamedTuple):
     """A user of a device.
 
-    :ivar on_top: major:minor of the device that it makes of it, if any
+    :ivar on_top: major:minor of the device that it stacks on it, if any
     """
 
     device: str
@@ -128,7 +129,7 @@ class _Use(NamedTuple):
 
 
 class _Uses:
-    """The uses of all devices; what is read of the host is read once."""
+    """The uses of all devices; the host is read once."""
 
     def __init__(self) -> None:
         self._by_device: dict[str, list[_Use]] = defaultdict(list)
@@ -140,13 +141,13 @@ class _Uses:
             self._by_device[use.device].append(use)
 
     def of(self, device: str) -> tuple[User, ...]:
-        """The users of the device, after those of what is stacked on it."""
+        """Return the device's users; those of devices stacked on it first."""
         return tuple(dict.fromkeys(self._of(device)))
 
     def _of(self, device: str, *below: str) -> Iterator[User]:
         via = f' via {_node(device)}' if below else ''
         for use in [*self._by_device[device], *_holders(device)]:
-            # qemu-nbd also has the device open that it makes.
+            # qemu-nbd also opens the device that it provides.
             if use.on_top in (device, *below):
                 continue
             if use.on_top:
@@ -156,7 +157,7 @@ class _Uses:
 
 
 def _mounts() -> Iterator[_Use]:
-    # A mount can hide another, or lie in it: the last one goes first.
+    # A mount can cover or contain an earlier one: the last is released first.
     for line in reversed(_lines(_PROC / 'self' / 'mountinfo')):
         device, point = _mount(line)
         yield _Use(device, f'mounted on {point}', _command('umount', point))
@@ -179,7 +180,7 @@ def _loops() -> Iterator[_Use]:
 
 
 def _backstores() -> Iterator[_Use]:
-    """What LIO, the kernel's SCSI target, exports."""
+    """Yield what LIO, the kernel's SCSI target, exports."""
     target = _CONFIGFS / 'target'
     exports = defaultdict(list)
     for link in sorted(target.glob('*/*/tpgt_*/lun/lun_*/*')):
@@ -211,7 +212,7 @@ def _backing_device(info: str) -> str:
 
 
 def _namespaces() -> Iterator[_Use]:
-    """What nvmet, the kernel's NVMe target, exports."""
+    """Yield what nvmet, the kernel's NVMe target, exports."""
     for path in sorted(_CONFIGFS.glob(
             'nvmet/subsystems/*/namespaces/*/device_path')):
         namespace = path.parent
@@ -233,7 +234,7 @@ def _holders(device: str) -> Iterator[_Use]:
 
 
 def _mapping(device: str, name: str, uuid: str) -> tuple[str, str]:
-    """A device-mapper device and how it is released; its UUID tells whose."""
+    """Return what a device-mapper device is, by its UUID, and its release."""
     match re.split(r'\d*-', uuid)[0]:
         case 'LVM':
             vg_name, lv_name = _lvm_names(name)
@@ -256,7 +257,8 @@ def _mapping(device: str, name: str, uuid: str) -> tuple[str, str]:
 
 
 def _driver_device(holder: pathlib.Path) -> tuple[str, str]:
-    """A device of another driver, which its name tells, and its release."""
+    """Return what a device of another driver is, by its name, and its release.
+    """
     node = f'/dev/{holder.name}'
     match re.split(r'[_\d]', holder.name)[0]:
         case 'md':
@@ -268,11 +270,16 @@ def _driver_device(holder: pathlib.Path) -> tuple[str, str]:
         case 'bcache':
             return (f'bcache device {node}',
                     f'`echo 1 > /sys/block/{holder.name}/bcache/stop`')
-    return node, f'stop what made {node} of it'
+    return node, f'stop the service that created {node}'
 
 
 def _processes(lines: Iterable[str]) -> Iterator[_Use]:
-    """What OpenFiles tells; one use for each mount, whoever sees it."""
+    """Yield a use for each open device, and one for each mount.
+
+    Many processes can see the same mount.
+
+    :param lines: see OpenFiles
+    """
     mounts: dict[tuple[str, str], _Use] = {}
     for line in lines:
         pid = line.split('/')[2]
@@ -297,7 +304,11 @@ def _processes(lines: Iterable[str]) -> Iterator[_Use]:
 
 
 def _release_by_process(pid: str, process: str) -> tuple[str, str]:
-    """How to make a process let go, and the device it makes, if any."""
+    """Return how to make a process close its device.
+
+    :returns: the release, and major:minor of the device that the process
+        stacks on it, if any
+    """
     if _read(_PROC / pid / 'comm') == 'tgtd':
         return _TGTD_RELEASE, ''
     # The file names a thread of qemu-nbd.
@@ -325,10 +336,9 @@ def _node(device: str) -> str:
 
 
 def _number(path: str) -> str:
-    """The major:minor of a block device's node; '' of another file.
+    """Return the major:minor of a block device's node; '' for another file.
 
-    Not even asked of a file that lies elsewhere than all nodes do: its file
-    server may not answer.
+    Only files in /dev are looked at: a file server may not answer.
     """
     if not path.startswith('/dev/'):
         return ''
@@ -342,7 +352,7 @@ def _number(path: str) -> str:
 
 
 def _read(path: pathlib.Path) -> str:
-    """The file's content without its last newline; '' where it is gone."""
+    """Return the file's content without its last newline; '' if it is gone."""
     try:
         return path.read_text(errors='surrogateescape').removesuffix('\n')
     except OSError as exc:
@@ -356,7 +366,7 @@ def _note(exc: OSError) -> None:
 
 
 def _lines(path: pathlib.Path) -> list[str]:
-    # Not splitlines: paths may have its other separators in them.
+    # splitlines would also split at other separators, which paths can contain.
     return list(filter(None, _read(path).split('\n')))
 
 
@@ -367,13 +377,13 @@ def _mount(line: str) -> tuple[str, str]:
 
 
 def _lvm_names(name: str) -> tuple[str, str]:
-    """Volume group and LV of a device that LVM named; '' for no such part."""
+    """Return volume group and LV of a device that LVM named; '' if missing."""
     vg_name, lv_name, *_ = [*re.findall('(?:--|[^-])+', name), '', '']
     return vg_name.replace('--', '-'), lv_name.replace('--', '-')
 
 
 def _unescaped(path: str) -> str:
-    # The kernel writes blanks and backslashes in octal.
+    # The kernel writes spaces and backslashes in octal.
     return re.sub(r'\\([0-7]{3})', lambda match: chr(int(match[1], 8)), path)
 
 
@@ -382,7 +392,7 @@ def _command(*words: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """The word as a shell takes it, without control characters."""
+    """Return the word quoted for a shell, in printable characters."""
     if word.isprintable():
         return shlex.quote(word)
     escaped = word.replace('\\', r'\\').replace("'", r"\'")

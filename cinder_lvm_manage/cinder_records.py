@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What Cinder's database says about LVs: which volume or snapshot has one."""
+"""What Cinder's database records: which volume or snapshot owns an LV."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ VolumeClaims = dict[str, VolumeClaim]
 SnapshotClaims = dict[str, SnapshotClaim]
 Owners = dict[str, Owner]
 
-# Cinder has no name for it: cinder/volume/api.py, delete.
+# Cinder has no constant for it: cinder/volume/api.py, delete.
 _ERROR_MANAGING_DELETING = 'error_managing_deleting'
 
 _CAPABILITIES = {'thin_provisioning_support': 'thin',
@@ -49,16 +49,16 @@ def volume_claims(lv_names: Collection[str], inventory: Inventory,
                   names: CinderNames,
                   known: Iterable[objects.Volume] = (),
                   volume_type_id: str | None = None) -> VolumeClaims:
-    """Return which volumes have these LVs, of whichever backend they are.
+    """Return the claims to these LVs as volumes, by LV name.
 
-    :param known: the volumes of this backend, where the caller has them;
-        others that an LV's name or journal speaks of are looked up, in two
-        queries
-    :param volume_type_id: of the volume that they are to be; None for any
+    :param known: the volumes of this backend, if the caller has them. Others
+        that an LV's name or journal refers to, of any backend, are looked up
+        in two queries.
+    :param volume_type_id: the type to manage the LVs with; None for any
     """
     owners = _volume_owners(lv_names, inventory, names, known)
     for name in set(lv_names) - owners.keys():
-        # To LVM, a thin snapshot whose origin was removed is no snapshot.
+        # LVM does not keep a thin snapshot as one once its origin is removed.
         if owner := _owner_by_snapshot_name(name, names):
             owners[name] = owner
     provisioning = _provisioning(volume_type_id)
@@ -72,10 +72,10 @@ def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
                     names: CinderNames,
                     known: Iterable[objects.Snapshot] = (),
                     parent: str | None = None) -> SnapshotClaims:
-    """Return which snapshots have these LVs, and which volumes their origins.
+    """Return the claims to these LVs as snapshots, by LV name.
 
-    :param known: the snapshots of this backend, where the caller has them
-    :param parent: ID of the volume of which they are to be snapshots
+    :param known: the snapshots of this backend, if the caller has them
+    :param parent: ID of the volume that the snapshots must be of; None for any
     """
     owners = _snapshot_owners(lv_names, inventory, names, known)
     origins = {name: inventory.by_name[name].origin for name in lv_names}
@@ -104,8 +104,7 @@ def _volume_owners(lv_names: Collection[str], inventory: Inventory,
         journal = journals.get(name)
         adopter = volumes.get(journal.adopter) if journal else None
         named = volumes.get(names.volume_id(name) or '')
-        # The journal of an interrupted adoption does not count on an LV that
-        # was not renamed yet.
+        # An LV that an interrupted adoption has not renamed yet is still free.
         if adopter and (adopter is named or was_available(adopter)):
             owners[name] = _volume_owner(adopter, Sign.JOURNAL)
         elif named:
@@ -125,8 +124,8 @@ def _volume_owner(volume: objects.Volume, sign: Sign) -> Owner:
 def _snapshot_owners(lv_names: Collection[str], inventory: Inventory,
                      names: CinderNames,
                      known: Iterable[objects.Snapshot]) -> Owners:
-    # Cinder's database finds snapshots by one ID at a time: a query for each
-    # LV whose snapshot is not known.
+    # Cinder's database can look up one snapshot at a time: this takes a query
+    # for each LV whose snapshot is not known.
     snapshots = {snapshot.id: snapshot for snapshot in known}
     owners = {}
     for name in lv_names:
@@ -147,8 +146,8 @@ def _snapshot_owners(lv_names: Collection[str], inventory: Inventory,
 
 def _snapshot_owner(snapshot: objects.Snapshot, sign: Sign,
                     known: Mapping[str, objects.Snapshot]) -> Owner:
-    # A snapshot's host is its volume's: a query, which those of this backend
-    # do not need.
+    # A snapshot's host is that of its volume, which takes a query. Snapshots
+    # of this backend do not need it.
     host = '' if snapshot.id in known else snapshot.host or ''
     return Owner(snapshot.id, 'snapshot', host, snapshot.status, sign)
 
@@ -160,10 +159,10 @@ def _owner_by_snapshot_name(lv_name: str, names: CinderNames) -> Owner | None:
 
 
 def _provisioning(volume_type_id: str | None) -> frozenset[str]:
-    """What the volume type allows, of thin and thick.
+    """Return which of thin and thick the volume type allows.
 
-    A type says so with provisioning:type, from which Cinder's scheduler
-    computes capacity, or by the capabilities that LVMVolumeDriver reports.
+    A type asks for one with provisioning:type, from which Cinder's scheduler
+    computes capacity, or with a capability that LVMVolumeDriver reports.
     """
     specs = (volume_types.get_volume_type_extra_specs(volume_type_id)
              if volume_type_id else {})

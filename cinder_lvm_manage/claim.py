@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What Cinder claims an LV as, and what its operator allows."""
+"""Cinder's claim to an LV, and the operator's policy."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from cinder_lvm_manage.naming import CinderNames
 
 
 class Sign(enum.Enum):
-    """By what a volume or snapshot of Cinder is known to have an LV."""
+    """What shows that a volume or snapshot of Cinder owns an LV."""
 
     NAME = enum.auto()
     JOURNAL = enum.auto()
-    # The LV's name has the ID in it, but not as Cinder names LVs now.
+    # The LV's name contains the ID, but not as the templates have it now.
     ID_IN_NAME = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """The volume or snapshot of Cinder's that has an LV.
+    """The volume or snapshot of Cinder that owns an LV.
 
     :ivar kind: volume or snapshot
     :ivar host: host@backend#pool, as Cinder records it; empty if it records
@@ -58,7 +58,7 @@ class Owner:
 class Claim:
     """Cinder's claim to an LV.
 
-    :ivar owner: who has the LV already
+    :ivar owner: the LV's present owner
     """
 
     owner: Owner | None = None
@@ -68,8 +68,8 @@ class Claim:
 class VolumeClaim(Claim):
     """Cinder's claim to an LV as a volume.
 
-    :ivar provisioning: what its volume type allows, of thin and thick
-    :ivar encrypted: whether its volume type has volumes encrypted
+    :ivar provisioning: which of thin and thick the volume type allows
+    :ivar encrypted: whether the volume type encrypts volumes
     """
 
     provisioning: frozenset[str] = frozenset({'thin', 'thick'})
@@ -80,9 +80,8 @@ class VolumeClaim(Claim):
 class SnapshotClaim(Claim):
     """Cinder's claim to an LV as a snapshot.
 
-    :ivar origin_owner: who has the LV's origin
-    :ivar parent: ID of the volume of which it is to be a snapshot; None for
-        any
+    :ivar origin_owner: the owner of the LV's origin
+    :ivar parent: ID of the volume that the snapshot must be of; None for any
     """
 
     origin_owner: Owner | None = None
@@ -91,7 +90,7 @@ class SnapshotClaim(Claim):
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What the backend's volumes are, and what its operator allows.
+    """How the backend's volumes are provisioned, and what its options allow.
 
     :ivar names: how Cinder names its volumes
     :ivar host: host@backend of this backend

@@ -63,19 +63,19 @@ LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
 CONF.register_opts(opts.manage_opts, group=configuration.SHARED_CONF_GROUP)
 
-# For how many LVM commands that hang a manage or unmanage waits at most.
+# How many time limits of a command a request waits for the group's lock.
 _PATIENCE = 5
 
 
 class Candidate(NamedTuple):
-    """An LV that was judged safe to manage, and what it was found in."""
+    """An LV that was judged safe to manage, and what it was judged by."""
 
     lv: LogicalVolume
     inventory: Inventory
     verdict: Verdict
 
 
-# Makes a claim to the LV.
+# Returns the claim of one volume or snapshot to the LV.
 Claimant = Callable[[LogicalVolume, Inventory], VolumeClaim | SnapshotClaim]
 
 
@@ -93,11 +93,11 @@ class LVMManageDriver(AnySizeLVMDriver):
 
     @classmethod
     def get_driver_options(cls) -> list[cfg.Opt]:
-        """Cinder's options for LVM, and opts.manage_opts."""
+        """Return the options of Cinder's LVM driver, and opts.manage_opts."""
         return super().get_driver_options() + opts.manage_opts
 
     def check_for_setup_error(self) -> None:
-        """Report the adoptions that were interrupted by the service's stop.
+        """Report adoptions that were interrupted when the service stopped.
 
         :raises VolumeBackendAPIException: Cinder's LVM driver cannot read what
             LVM prints with the operator's settings
@@ -172,15 +172,15 @@ class LVMManageDriver(AnySizeLVMDriver):
 
     @translated('unmanage volume {volume.id}')
     def unmanage(self, volume: objects.Volume) -> None:
-        """Restore the LV's old name; its data stays as it is."""
+        """Restore the LV's old name, and keep its data."""
         with self._group_locked():
             self._release(f'volume {volume.id}', volume.id, volume.name)
 
     def delete_volume(self, volume: objects.Volume) -> None:
-        """Delete the LV, or release it if the volume never was available.
+        """Delete the LV, or release it if the volume was never available.
 
-        Cinder undoes nothing when it fails after manage_existing; deleting
-        what is left in error_managing must not take the LV's data.
+        Cinder does not undo manage_existing when a later step fails. Deleting
+        the volume, which is in error_managing then, must not remove the LV.
 
         :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
         """
@@ -258,14 +258,14 @@ class LVMManageDriver(AnySizeLVMDriver):
 
     @translated('unmanage snapshot {snapshot.id}')
     def unmanage_snapshot(self, snapshot: objects.Snapshot) -> None:
-        """Restore the LV's old name; its data stays as it is."""
+        """Restore the LV's old name, and keep its data."""
         with self._group_locked():
             self._release(f'snapshot {snapshot.id}', snapshot.id,
                           self._policy.names.of_snapshot(snapshot.name))
 
     def delete_snapshot(self, snapshot: objects.Snapshot) -> None:
-        """Delete the LV, or release it if the snapshot never was available."""
-        # Cinder's own code passes dicts for its temporary snapshots.
+        """Delete the LV, or release it if the snapshot was never available."""
+        # Cinder's own code passes a dict for a temporary snapshot.
         if isinstance(snapshot, objects.Snapshot):
             what = f'snapshot {snapshot.id}'
             lv_name = self._policy.names.of_snapshot(snapshot.name)
@@ -372,7 +372,10 @@ class LVMManageDriver(AnySizeLVMDriver):
 
     @translated('release the LV of {what}')
     def _undo_adoption(self, what: str, adopter: str, lv_name: str) -> bool:
-        """Release what this volume or snapshot adopted; False if nothing."""
+        """Release the LV that this volume or snapshot adopted.
+
+        :returns: whether it had adopted one
+        """
         with self._group_locked():
             inventory = self._volume_group.inventory()
             lv = adoption.adopted_by(inventory, adopter, lv_name)
@@ -387,7 +390,7 @@ class LVMManageDriver(AnySizeLVMDriver):
 
     @translated('delete volume {volume[id]}')
     def _refuse_to_delete(self, volume: objects.Volume) -> None:
-        """Refuse where more would be lost than the volume.
+        """Refuse if more than the volume would be lost.
 
         :raises AmbiguousOwner: Cinder would delete another LV
         :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
@@ -395,7 +398,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         inventory = self._refuse_to_delete_another(
             f"volume {volume['id']}", volume['id'], volume['name'])
         names = self._policy.names
-        # Those that Cinder manages were deleted before.
+        # Cinder deletes its own snapshots before the volume.
         snapshots = [lv.name for lv in inventory.lvs
                      if lv.origin == volume['name'] and names.is_snapshot(lv)]
         if snapshots:
@@ -408,9 +411,9 @@ class LVMManageDriver(AnySizeLVMDriver):
     @translated('delete {what}')
     def _refuse_to_delete_another(self, what: str, adopter: str,
                                   lv_name: str) -> Inventory:
-        """Refuse where the LV of this name is not the one that Cinder has.
+        """Refuse if the LV of this name is not the one that Cinder owns.
 
-        :raises AmbiguousOwner: the LV was renamed, or is not certain
+        :raises AmbiguousOwner: the LV was renamed, or cannot be determined
         """
         inventory = self._volume_group.inventory()
         lv = adoption.adopted_by(inventory, adopter, lv_name)

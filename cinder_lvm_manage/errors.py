@@ -30,7 +30,7 @@ class InvalidReference(LVMManageError):
 
 
 class InvalidPage(LVMManageError):
-    """The marker or the sort order of a listing makes no sense."""
+    """The marker or the sort order of a listing is invalid."""
 
 
 class VolumeGroupError(LVMManageError):
@@ -38,28 +38,28 @@ class VolumeGroupError(LVMManageError):
 
 
 class LVMCommandFailed(VolumeGroupError):
-    """LVM refused.
+    """An LVM command failed.
 
     :ivar command: as it was run, without its environment
-    :ivar exit_code: LVM's, 5 for most failures; or what os-brick has instead
-        where LVM could not be run
-    :ivar messages: the lines of LVM's own text
+    :ivar exit_code: LVM's, 5 for most failures; os-brick's own value if LVM
+        could not be run
+    :ivar messages: the lines that LVM printed
     """
 
     def __init__(self, command: Sequence[str], shown: str,
                  exit_code: int | str | None,
                  messages: Sequence[str]) -> None:
-        said = '; '.join(messages) or 'LVM printed no reason'
+        reason = '; '.join(messages) or 'LVM printed no reason'
         super().__init__(f'`{shown}` failed with exit code {exit_code}: '
-                         f'{said}')
+                         f'{reason}')
         self.command = tuple(command)
         self.exit_code = exit_code
         self.messages = tuple(messages)
 
 
 class AdoptionFailed(LVMManageError):
-    """After the adoption the LV is not as a volume of Cinder has to be."""
+    """The adopted LV is not in the state that Cinder needs."""
 
 
 class AmbiguousOwner(LVMManageError):
-    """It is not certain which LV a volume or snapshot of Cinder's has."""
+    """The LV of a volume or snapshot of Cinder cannot be determined."""

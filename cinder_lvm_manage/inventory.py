@@ -30,7 +30,7 @@ from cinder_lvm_manage.reference import Reference
 
 _PERMISSIONS = ('writeable', 'read-only')
 # lvm2 lib/cache/lvmcache.c, lib/metadata/metadata.c and segtype.c. LVM has no
-# field for these: its warnings beside the report are all there is.
+# field for these; it only prints warnings beside the report.
 _DUPLICATE = re.compile(r'Not using device (\S+) for PV ([A-Za-z0-9-]+)')
 _NO_LOCK = re.compile(r'Reading VG \S+ without a lock')
 _UNKNOWN_TYPE = re.compile(r'Unrecognised segment type (\S+)')
@@ -42,7 +42,7 @@ class PhysicalVolume:
 
     :ivar name: the path of its device; [unknown] if it is missing
     :ivar device: major:minor, as the kernel writes it
-    :ivar free: bytes that an LV can be given
+    :ivar free: bytes that can be allocated to an LV
     """
 
     name: str
@@ -74,9 +74,9 @@ class PhysicalVolume:
 class Images:
     """How an LV's extents are laid out over several physical volumes.
 
-    :ivar count: areas that each of its segments has
-    :ivar data: areas among which its data is divided; the others are copies
-        or parity
+    :ivar count: areas in each of its segments
+    :ivar data: areas that its data is striped over; the others are copies or
+        parity
     """
 
     count: int
@@ -94,7 +94,7 @@ class Images:
         :raises KeyError, ValueError: the row lacks a field, or has a value
             that LVM cannot have printed
         """
-        # For these two LVM counts each copy as a data stripe.
+        # LVM counts each copy of these two as a data stripe.
         data = (1 if row['segtype'] in ('mirror', 'raid1')
                 else logical_volume.size(row['data_stripes']))
         return cls(logical_volume.size(row['stripes']), data)
@@ -105,15 +105,15 @@ _LINEAR = Images(1, 1)
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
-    """A volume group and its LVs, the hidden ones too, in LVM's order.
+    """A volume group and its LVs, including hidden ones, in LVM's order.
 
     :ivar extent_size: bytes; LVM rounds the size of an LV up to whole extents
     :ivar metadata_free: bytes by which the group's metadata can grow
-    :ivar images: by name, of the LVs that have several
-    :ivar duplicates: paths of devices that hold a physical volume of the
-        group a second time
+    :ivar images: by LV name; LVs with a single image are left out
+    :ivar duplicates: paths of devices that are a second copy of a physical
+        volume of the group
     :ivar locked: False if LVM read the shared group without its lock
-    :ivar unknown_types: of segments in the group, which this LVM cannot handle
+    :ivar unknown_types: types of segments that this LVM does not know
     """
 
     vg_name: str
@@ -139,8 +139,8 @@ class Inventory:
                     warnings: Sequence[str] = ()) -> Inventory:
         """Make one from the JSON of VolumeGroup.inventory's report.
 
-        :param vg_name: the group that LVM was asked about
-        :param warnings: what LVM said beside it
+        :param vg_name: the group that was reported
+        :param warnings: the lines that LVM printed beside the report
         :raises ValueError: the text is not JSON, or LVM cannot have printed
             it
         """
@@ -179,7 +179,7 @@ class Inventory:
 
     @functools.cached_property
     def by_uuid(self) -> Mapping[str, LogicalVolume]:
-        """The LVs by their UUIDs, which stay when names change."""
+        """The LVs by their UUIDs, which do not change when LVs are renamed."""
         return {lv.uuid: lv for lv in self.lvs}
 
     @functools.cached_property
@@ -216,11 +216,10 @@ class Inventory:
         return self.images.get(lv.name, _LINEAR)
 
     def allocated(self, size: int, lv: LogicalVolume | None = None) -> int:
-        """Return how many bytes LVM makes an LV long that is to have `size`.
+        """Return the size, in bytes, that LVM rounds a requested one up to.
 
-        :param size: in bytes
-        :param lv: the LV that is to be extended to it; None for a new one,
-            which has one extent after another
+        :param size: the requested size in bytes
+        :param lv: the LV to extend to it; None for a new linear LV
         """
         unit = self.extent_size * (self.images_of(lv).data if lv else 1)
         return -(-size // unit) * unit
@@ -228,7 +227,7 @@ class Inventory:
     def has_room(self, lv: LogicalVolume, size: int) -> bool:
         """Return whether the group has room to extend the LV to `size` bytes.
 
-        A thin LV takes none from the group.
+        A thin LV needs none: its pool provides it.
         """
         if lv.is_thin:
             return True

@@ -42,14 +42,14 @@ _SORT_KEYS: dict[str, Callable[[LogicalVolume], Any]] = {
 def page(lvs: Iterable[LogicalVolume], marker: object, limit: int | None,
          offset: int | None, sort_keys: Sequence[str],
          sort_dirs: Sequence[str]) -> list[LogicalVolume]:
-    """The LVs that one request is to show; equal ones stay in name order.
+    """Return one page of the LVs; those that sort equal are in name order.
 
-    :param marker: the reference, as dict or as JSON text, of the last LV of
-        the page before; may be by source-name or source-id
-    :param sort_keys: of 'reference' and 'size'
+    :param marker: the reference, as a dict or as JSON text, of the last LV of
+        the previous page, by source-name or source-id
+    :param sort_keys: from 'reference' and 'size'
     :param sort_dirs: 'asc' or 'desc' for each key
-    :raises InvalidPage: the marker is no reference or points at no LV of the
-        listing; the order is not one of those
+    :raises InvalidPage: the marker is no reference, or not in the listing; or
+        the sort order is invalid
     """
     ordered = sorted(lvs, key=_SORT_KEYS['reference'])
     order = list(itertools.zip_longest(sort_keys, sort_dirs))
@@ -72,14 +72,14 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
     except (ValueError, RecursionError, errors.InvalidReference) as exc:
         raise errors.InvalidPage(
             f'marker {abridged(marker)} is not a reference in JSON, like '
-            '{"source-name": "data1"}: give the reference of the last entry '
-            'of the page before') from exc
+            '{"source-name": "data1"}: use the reference of the last entry '
+            'of the previous page') from exc
     for position, lv in enumerate(ordered):
         if lv.name == reference.name or lv.uuid == reference.uuid:
             return position + 1
     raise errors.InvalidPage(
-        f'marker {reference} is not in the listing: it may have been renamed '
-        'or removed since; list again from the start')
+        f'marker {reference} is not in the listing: the LV may have been '
+        'renamed or removed since; list again from the start')
 
 
 def entry(lv: LogicalVolume, claim: VolumeClaim | SnapshotClaim,

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""LogicalVolume: one row of LVM's report, typed; it decides nothing."""
+"""LogicalVolume: one row of LVM's report, with typed values."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def is_lv_uuid(uuid: object) -> typing.TypeGuard[str]:
 def unusable(name: str, vg_name: str) -> str:
     """Return why no LV of the group can be renamed to this; empty if one can.
 
-    An LV may have such a name all the same, because an older LVM allowed it.
+    An LV can have such a name, because an older LVM allowed it.
 
-    :param name: of a form that LVM allows, see is_lv_name
+    :param name: one that is_lv_name accepts
     """
     reserved = next(
         (part for part in _RESERVED_PREFIXES if name.startswith(part)),
@@ -84,8 +84,8 @@ FIELDS = ('lv_name', 'lv_uuid', 'lv_size', 'lv_attr', 'lv_role', 'lv_layout',
 class Activation(typing.NamedTuple):
     """Whether an LV has a device, now and after the next boot.
 
-    :ivar active: None where LVM cannot determine it
-    :ivar skipped: `lvchange --activate y` passes it over
+    :ivar active: None if LVM cannot determine it
+    :ivar skipped: `lvchange --activate y` skips it
     :ivar automatic: it is activated when its physical volumes appear
     """
 
@@ -97,16 +97,16 @@ class Activation(typing.NamedTuple):
 class LogicalVolume(typing.NamedTuple):
     """One logical volume at one moment.
 
-    A named tuple, because there may be many: a frozen dataclass takes three
-    times as long to make.
+    It is a named tuple, because there can be many: a frozen dataclass takes
+    three times as long to create.
 
-    :ivar visible: False for the LVs that lvs shows in brackets
-    :ivar size: in bytes, exact, as a reader of its device sees it; for a
-        thick snapshot that is its origin's size, not its room for changes
-    :ivar lv_size: in bytes, as lvs shows it: for a thick snapshot its room
-    :ivar device: major:minor, as the kernel writes it; -1:-1 while it has none
+    :ivar visible: False for an LV that lvs shows in brackets
+    :ivar size: the exact size of its device in bytes; for a thick snapshot
+        that is its origin's size, not its room for changes
+    :ivar lv_size: in bytes, as lvs shows it: a thick snapshot's room
+    :ivar device: major:minor, as the kernel writes it; -1:-1 if it has none
     :ivar data_percent: how full a snapshot or pool is, as LVM prints it
-    :ivar created: when, as LVM prints it; empty if it has not recorded it
+    :ivar created: its time, as LVM prints it; empty if LVM recorded none
     """
 
     name: str
@@ -138,7 +138,7 @@ class LogicalVolume(typing.NamedTuple):
         if not is_lv_uuid(uuid):
             raise ValueError(f'lv_uuid {uuid!r} of LV {name}')
         roles = _words(row['lv_role'])
-        # LVM puts one of the two in front of all others.
+        # LVM always prints one of the two first.
         if roles[:1] not in (('public',), ('private',)):
             raise ValueError(f"lv_role {row['lv_role']!r} of LV {name}")
         layouts = _words(row['lv_layout'])
@@ -168,7 +168,7 @@ class LogicalVolume(typing.NamedTuple):
 
     @property
     def size_gib(self) -> int:
-        """The size in whole GiB, rounded up: what Cinder is to record."""
+        """The size in whole GiB, rounded up, as Cinder records it."""
         return -(-self.size // units.Gi)
 
     @property
@@ -183,7 +183,7 @@ class LogicalVolume(typing.NamedTuple):
 
     @property
     def activation(self) -> Activation:
-        """Its activation now."""
+        """Its present activation."""
         return Activation(active={State.ACTIVE: True, State.INACTIVE: False}
                           .get(self.attr.state),
                           skipped=self.attr.skip_activation == SKIPPED,
@@ -209,7 +209,7 @@ class LogicalVolume(typing.NamedTuple):
 
     @property
     def provisioning(self) -> str:
-        """As volume types have it: thin or thick."""
+        """thin or thick, the values of a volume type's provisioning:type."""
         return 'thin' if self.is_thin else 'thick'
 
     @property
@@ -221,7 +221,7 @@ class LogicalVolume(typing.NamedTuple):
     def has_unknown_segments(self) -> bool:
         """Whether it has segments of a type that this LVM does not know.
 
-        LVM shows other things first of an origin, RAID, mirror or thin LV.
+        lv_attr does not show it for an origin, RAID, mirror or thin LV.
         """
         return self.attr.target == Target.UNKNOWN
 

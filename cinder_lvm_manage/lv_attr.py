@@ -22,7 +22,7 @@ _FORM = re.compile(r'[A-Za-z-]{10}')
 
 
 class VolumeType:
-    """What an LV is, or is about to be; other types need no name here."""
+    """What an LV is, or is being turned into; only the types used here."""
 
     CONVERTING = 'c'
     MERGING_ORIGIN = 'O'
@@ -40,7 +40,7 @@ class Permissions:
 
 
 class State:
-    """What the kernel has of an LV's device."""
+    """The state of an LV's device in the kernel."""
 
     ACTIVE = 'a'
     HISTORICAL = 'h'
@@ -82,7 +82,7 @@ class Health:
     RESHAPING = 's'
 
 
-# LVM cannot determine it: it does not ask the kernel, or gets no answer.
+# LVM did not ask the kernel, or got no answer.
 UNDETERMINED = 'X'
 SKIPPED = 'k'
 
@@ -119,7 +119,7 @@ class LVAttr(typing.NamedTuple):
 
     @property
     def unknown(self) -> bool:
-        """Whether it has a character that no LVM known to us prints."""
+        """Whether it has a character that LVM is not known to print."""
         return any(character not in known
                    for character, known in zip(self, _KNOWN, strict=True))
 

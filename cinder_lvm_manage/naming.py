@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""CinderNames: what the names that Cinder gives its LVs say."""
+"""CinderNames: the names that Cinder gives to LVs."""
 
 from __future__ import annotations
 
@@ -25,51 +25,51 @@ _EXAMPLE = '00000000-0000-4000-8000-000000000000'
 
 
 def ids_in(lv_name: str) -> list[str]:
-    """Return what may be IDs of Cinder in a name, whatever the templates."""
+    """Return what looks like Cinder's IDs in a name, for any template."""
     return re.findall(_UUID, lv_name)
 
 
 @dataclasses.dataclass(frozen=True)
 class CinderNames:
-    """The names made by Cinder's name templates, taken literally.
+    """The names that Cinder's name templates make.
 
-    Cinder's own extract_id_from_volume_name uses the template as a regular
-    expression that need not match to the end, so it finds ids in names that
-    Cinder never gave.
+    A template is matched literally and completely. Cinder's own
+    extract_id_from_volume_name uses it as a regular expression that may match
+    a part, so it finds IDs in names that Cinder never gave.
     """
 
     volume_template: str
     snapshot_template: str
 
     def volume_id(self, lv_name: str) -> str | None:
-        """The volume's id (its name_id) in the name; None if it has none."""
+        """Return the volume's ID (its name_id) in the name, if any."""
         match = self._volume_name.fullmatch(lv_name)
         return match[1] if match else None
 
     def snapshot_id(self, lv_name: str) -> str | None:
-        """The snapshot's id in the name; None if it has none."""
+        """Return the snapshot's ID in the name, if any."""
         match = self._snapshot_name.fullmatch(lv_name)
         return match[1] if match else None
 
     @property
     def longest(self) -> int:
-        """How many characters the longest name has that Cinder gives an LV."""
+        """The length of the longest name that Cinder gives to an LV."""
         return max(len(template % _EXAMPLE) for template in (
             self.volume_template, self.of_snapshot(self.snapshot_template)))
 
     def of_snapshot(self, name: str) -> str:
-        """The LV name for a snapshot's name.
+        """Return the LV name for a snapshot's name.
 
-        LVM keeps names that start with snapshot for itself; Cinder puts an
-        underscore before them (LVMVolumeDriver._escape_snapshot).
+        LVM reserves names that start with snapshot. Cinder puts an underscore
+        before them (LVMVolumeDriver._escape_snapshot).
         """
         return '_' + name if name.startswith('snapshot') else name
 
     def is_snapshot(self, lv: LogicalVolume) -> bool:
-        """Whether the LV is a snapshot to Cinder.
+        """Return whether the LV is a snapshot to Cinder.
 
-        LVM keeps a clone of a thin volume as a snapshot too; what tells the
-        two apart is the name that Cinder gave it.
+        To LVM, Cinder's clone of a thin volume is a snapshot too. Only the
+        name that Cinder gave it shows the difference.
         """
         return lv.is_snapshot and not (lv.is_thin
                                        and self.volume_id(lv.name))

@@ -20,36 +20,37 @@ manage_opts = [
     cfg.BoolOpt(
         'lvm_manage_in_use',
         default=False,
-        help='Manage a logical volume although something on this host holds '
-             'it open. Renaming it leaves its users working, but from then '
+        help='Manage a logical volume even if something on this host holds '
+             'it open. Renaming it does not disturb its users, but from then '
              'on both they and Cinder write to it.'),
     cfg.BoolOpt(
         'lvm_manage_extend_to_gib',
         default=False,
         help='Extend a logical volume to the whole GiB that Cinder records '
-             'for it when it is managed as a volume. Without this it keeps '
-             'its size. It keeps the new one when it is unmanaged.'),
+             'for it when it is managed as a volume. Otherwise it keeps its '
+             'size. Unmanaging it does not reduce it again.'),
     cfg.BoolOpt(
         'lvm_manage_restore_name',
         default=True,
-        help='Give a logical volume the name it had before it was managed '
-             'when Cinder unmanages it.'),
+        help='Restore the original name of a logical volume when Cinder '
+             'unmanages it.'),
     cfg.BoolOpt(
         'lvm_manage_without_device_mapper',
         default=False,
-        help='Manage logical volumes although LVM cannot ask the kernel '
+        help='Manage logical volumes even if LVM cannot ask the kernel '
              'whether they are open or suspended. Only for hosts that keep '
-             'LVM metadata but activate nothing.'),
+             'LVM metadata but never activate logical volumes.'),
     cfg.IntOpt(
         'lvm_manage_command_timeout',
         default=120,
         min=1,
         help='Seconds after which an LVM command of a listing, a manage or '
-             'an unmanage is stopped and counts as failed. One that waits for '
-             'others on its volume group gives up after five times as long.'),
+             'an unmanage is stopped and considered failed. A request that '
+             'waits for another one on its volume group fails after five '
+             'times as long.'),
 ]
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """The options by section, for oslo.config's sample generator."""
+    """Return the options by section, for oslo.config's sample generator."""
     return [('backend_defaults', manage_opts)]

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Reference: which LV the caller points at; strict, and asks LVM nothing."""
+"""Reference: the LV that the caller of a manage refers to."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _abridged.maxstring = _abridged.maxother = 140
 
 
 def abridged(existing_ref: object) -> str:
-    """The reference as a message can bear it, however long or odd it is."""
+    """Return a caller's value for a message, shortened if it is long."""
     return _abridged.repr(existing_ref)
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """An LV by its name or by its UUID; the other one is None."""
+    """An LV, by its name or by its UUID; the other is None."""
 
     name: str | None = None
     uuid: str | None = None
 
     @classmethod
     def parse(cls, existing_ref: object) -> Reference:
-        """Read the `ref` of Cinder's API.
+        """Return the reference in the `ref` of Cinder's API.
 
-        :raises InvalidReference: for all but one well-formed source-name or
-            source-id
+        :raises InvalidReference: it is not exactly one well-formed
+            source-name or source-id
         """
         match existing_ref:
             case {'source-name': name, **rest} if not rest:

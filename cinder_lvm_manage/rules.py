@@ -12,8 +12,7 @@
 
 """The rules against managing an LV, as tables, each with reason and remedy.
 
-They follow lvs(8): read them beside that page's "lv_attr bits". Only
-verdict.judge asks them.
+They follow "lv_attr bits" in lvs(8). Only verdict.judge applies them.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ ClaimT = typing.TypeVar('ClaimT', bound=Claim, contravariant=True)
 
 
 class Kind(enum.Enum):
-    """What sort of obstacle a reason is; the strongest comes first."""
+    """What kind of obstacle a reason is, in the order of precedence."""
 
     ALREADY_MANAGED = 'already-managed'
     UNSAFE = 'unsafe'
@@ -119,7 +118,7 @@ AS_ANY: tuple[Rule[Claim], ...] = (
     Rule('lvmlockd-leases',
          lambda case: case.lv.name == 'lvmlock',
          'holds the leases of lvmlockd',
-         'leave it to lvmlockd'),
+         'do not manage it: lvmlockd uses it'),
 
     # Whether its name could be restored.
     Rule('name-not-restorable',
@@ -135,7 +134,7 @@ AS_ANY: tuple[Rule[Claim], ...] = (
     Rule('vdo-pool',
          lambda case: _is_pool(case, 'vdo'),
          'is a VDO pool',
-         'manage none of it: no backend supports VDO volumes'),
+         'do not manage it: no backend supports VDO volumes'),
     Rule('cache-pool',
          lambda case: _is_pool(case, 'cache'),
          'is a cache pool',
@@ -407,8 +406,8 @@ AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (
     Rule('no-room',
          lambda case: (case.extend_to and not case.inventory.has_room(
              case.lv, case.extended)),
-         'must grow from {lv.size} to {case.extend_to} bytes, for which '
-         'volume group {vg} has no room',
+         'must grow from {lv.size} to {case.extend_to} bytes, but volume '
+         'group {vg} does not have enough free space',
          'add a physical volume with `vgextend {vg} PV`, or unset '
          'lvm_manage_extend_to_gib'),
     Rule('extend-active-origin',

@@ -10,9 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The one rule on whether an LV may be managed, with all reasons why not.
+"""judge: whether an LV may be managed, with every reason why not.
 
-Listing and managing ask the same judge(); the rules are in rules.py.
+Listing and managing ask the same judge(). Its rules are in rules.py.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Verdict:
 
     @property
     def kind(self) -> rules.Kind:
-        """The kind of the strongest reason; only of a verdict with some."""
+        """The kind that takes precedence; only of a verdict with reasons."""
         return min((reason.kind for reason in self.reasons),
                    key=list(rules.Kind).index)
 
@@ -96,9 +96,9 @@ class NotManageable(errors.LVMManageError):
 def judge(lv: LogicalVolume, inventory: Inventory,
           claim: VolumeClaim | SnapshotClaim, policy: Policy,
           users: Sequence[User] = ()) -> Verdict:
-    """Return whether this LV may be managed as what it is claimed as.
+    """Return the verdict on managing this LV as what it is claimed as.
 
-    :param inventory: what the LV was found in
+    :param inventory: the one that the LV was found in
     :param users: what is known to hold the LV open
     """
     if isinstance(claim, VolumeClaim):

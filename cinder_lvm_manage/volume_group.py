@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""VolumeGroup: the only module that runs commands, LVM's and find."""
+"""VolumeGroup: runs LVM's commands, and find; no other module runs any."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from cinder_lvm_manage.reference import abridged
 
 LOG = logging.getLogger(__name__)
 
-# What a report shows must not depend on lvm.conf, lvmlocal.conf or a profile:
-# all that they can change in it is set here, to LVM's defaults. Every LVM from
-# 2.03.12 on knows these settings. What decides which devices and groups LVM
-# sees stays the operator's.
+# A report must not depend on lvm.conf, lvmlocal.conf or a profile: every
+# setting that can change what it prints is set to LVM's default here. Each LVM
+# from 2.03.12 on knows these settings. Which devices and groups LVM uses is
+# still the operator's decision.
 _SETTINGS = (
     # Roles, layouts and tags are split at commas.
     'report/list_item_separator=","',
@@ -102,8 +102,8 @@ _CINDER_NEEDS = {
     'log/prefix': '"  "',
 }
 
-# Warnings that are of no use to the operator: they come with each command, or
-# tell of what the operator has configured.
+# Warnings that do not help the operator: LVM prints them with every command,
+# or they only repeat what the operator has configured.
 _HARMLESS = re.compile('|'.join((
     r'Activation disabled\. No device-mapper interaction',
     r'This metadata update is NOT backed up',
@@ -115,15 +115,15 @@ _HARMLESS = re.compile('|'.join((
     r'LVM will manage logical volume symlinks in device directory',
     r'File descriptor \d+ .* leaked on')))
 
-# What lvm exits with when it crashes in its race with udev; Cinder tries
-# again too (bugs 1901783, 1932188).
+# LVM's exit code when it crashes in a race with udev. Cinder retries too (bugs
+# 1901783, 1932188).
 _SEGMENTATION_FAULT = 139
 
 
-# What processes have open, as block_device.OpenFiles has it; in /proc/PID it
-# reads no more than fd and mountinfo. Files elsewhere than in a /dev are left
-# alone: their file server may not answer. The words of find and stat, and
-# grep's patterns at the end, are those of GNU in every distribution.
+# Prints block_device.OpenFiles.lines. It reads only fd and mountinfo of each
+# /proc/PID, and only looks at files in a /dev: a file server may not answer.
+# grep's patterns are appended. The options are those of GNU find, stat and
+# grep, which every distribution has.
 _FIND_OPEN_FILES = (
     'find', '/proc', '-maxdepth', '3',
     '(', '-path', '/proc/[!0-9]*', '-prune', ')', '-o',
@@ -161,11 +161,11 @@ class VolumeGroup(executor.Executor):
             self._environment.append('LVM_SUPPRESS_FD_WARNINGS=1')
 
     def inventory(self) -> Inventory:
-        """Read every LV of the group; one command however many there are.
+        """Read every LV of the group, with one command for any number.
 
         :raises LVMCommandFailed: LVM refused
-        :raises VolumeGroupError: LVM took too long, or did not print a report
-            that can be relied on
+        :raises VolumeGroupError: LVM timed out, or did not print a report that
+            can be relied on
         """
         shown = f'lvm fullreport {self.name}'
         out, warnings = self._run(*REPORT, self.name, shown=shown)
@@ -179,14 +179,15 @@ class VolumeGroup(executor.Executor):
                 'output for anything other than JSON') from exc
 
     def check_output_for_cinder(self) -> None:
-        """Check that Cinder's LVM driver can read what LVM prints.
+        """Check that Cinder's LVM driver can parse what LVM prints.
 
-        Where it cannot, it does not find the group, fails with an IndexError,
-        or does not find its LVs; then it deletes volumes and leaves their LVs.
+        If it cannot, it does not find the group, fails with an IndexError, or
+        does not find its LVs, and then deletes volumes but not their LVs.
 
         :raises VolumeGroupError: it cannot, or LVM failed
         """
-        # Read-only it makes no backup, and gives no advice on old ones.
+        # With --readonly LVM makes no metadata backup and prints no warning
+        # about old ones.
         command = ('vgs', '--readonly', '--noheadings', '--units', 'g',
                    '--nosuffix', '--options',
                    'vg_name,pv_name,vg_size,vg_free', self.name)
@@ -210,7 +211,7 @@ class VolumeGroup(executor.Executor):
             'or set lvm_conf_file to an lvm.conf without them')
 
     def rename(self, lv_name: str, new_name: str) -> None:
-        """:raises VolumeGroupError: LVM refused, or the name is no name"""
+        """:raises VolumeGroupError: LVM refused, or the new name is invalid"""
         if not logical_volume.is_lv_name(new_name):
             raise errors.VolumeGroupError(
                 f'LV {lv_name} cannot be named {new_name!r}: LVM allows '
@@ -220,7 +221,7 @@ class VolumeGroup(executor.Executor):
     def change(self, lv_name: str, add_tags: Iterable[str] = (),
                remove_tags: Iterable[str] = (), skipped: bool | None = None,
                automatic: bool | None = None) -> None:
-        """Change the LV's metadata, in one command; None leaves a flag.
+        """Change the LV's metadata in one command; None keeps a flag.
 
         :raises VolumeGroupError: LVM refused
         """
@@ -238,18 +239,18 @@ class VolumeGroup(executor.Executor):
                   '--ignoreactivationskip', f'{self.name}/{lv_name}')
 
     def deactivate(self, lv_name: str) -> None:
-        """:raises VolumeGroupError: LVM refused; it may be open"""
+        """:raises VolumeGroupError: LVM refused; the LV may be open"""
         self._run('lvchange', '--activate', 'n', f'{self.name}/{lv_name}')
 
     def extend(self, lv_name: str, size: int) -> None:
-        """Make the LV this long, in bytes, rounded up to whole extents.
+        """Extend the LV to this size in bytes, rounded up to whole extents.
 
         :raises VolumeGroupError: LVM refused; there may be no room
         """
         self._run('lvextend', '--size', f'{size}b', f'{self.name}/{lv_name}')
 
     def create_thick_snapshot(self, origin: str, lv_name: str) -> None:
-        """Make a snapshot that never overflows: LVM reckons its room.
+        """Create a snapshot with room for its whole origin to be overwritten.
 
         :raises VolumeGroupError: LVM refused; there may be no room
         """
@@ -257,18 +258,18 @@ class VolumeGroup(executor.Executor):
                   '--name', lv_name, f'{self.name}/{origin}')
 
     def open_files(self, devices: Collection[str]) -> OpenFiles:
-        """What the processes of this host have open, or mounted.
+        """Return what the processes of this host have open or mounted.
 
-        Logs what it cannot read, and raises nothing for it.
+        What cannot be read is logged, and makes the result incomplete.
 
-        :param devices: major:minor of each whose mounts are looked for
+        :param devices: major:minor of each device to look for in mounts
         """
         patterns = [word for device in devices
                     for word in ('-e', f' {device} ')]
         seconds = min(self._timeout, _FIND_SECONDS)
         out = ''
         try:
-            # It exits with 1 when a process ends meanwhile.
+            # find exits with 1 if a process ends meanwhile.
             out, err = self._execute(
                 'env', 'LC_ALL=C', *_FIND_OPEN_FILES, *patterns, '{}', '+',
                 root_helper=self._root_helper, run_as_root=True,
@@ -292,7 +293,7 @@ class VolumeGroup(executor.Executor):
              shown: str | None = None) -> tuple[str, list[str]]:
         """Run an LVM command.
 
-        :param shown: the command in errors, if not as it is
+        :param shown: the command to show in errors, if it is too long
         :returns: its standard output, and the lines of its standard error
         """
         shown = shown or ' '.join(command)
@@ -324,6 +325,6 @@ class VolumeGroup(executor.Executor):
 
 
 def _messages(stderr: str) -> list[str]:
-    """Return LVM's lines, without those that are of no use to anybody."""
+    """Return LVM's lines without the harmless ones."""
     lines = map(str.strip, stderr.splitlines())
     return [line for line in lines if line and not _HARMLESS.search(line)]

@@ -188,7 +188,7 @@ def test_an_lv_is_not_extended_into_a_group_without_room(group, load, volume):
               group.name)
     before = group.changes()
     with pytest.raises(exception.ManageExistingInvalidReference,
-                       match='has no room'):
+                       match='not have enough free space'):
         driver.manage_existing(volume(), {'source-name': 'data1'})
     assert group.changes() == before
 

@@ -210,7 +210,7 @@ def test_a_device_mapper_device_is_told_by_its_uuid(host, name, uuid, what,
     ('drbd12', 'DRBD device /dev/drbd12', '`drbdadm down minor-12`'),
     ('bcache0', 'bcache device /dev/bcache0',
      '`echo 1 > /sys/block/bcache0/bcache/stop`'),
-    ('odd0', '/dev/odd0', 'stop what made /dev/odd0 of it')])
+    ('odd0', '/dev/odd0', 'stop the service that created /dev/odd0')])
 def test_a_device_of_another_driver_is_told_by_its_name(host, name, what,
                                                         release):
     host.device('254:5', 'dm-5', dm_name='vg-data')
@@ -300,7 +300,8 @@ def test_what_could_not_be_determined_is_told(host):
     found = host.users('254:3', '254:5', '254:6')
     assert found['254:6'] == (User(
         'held by something that could not be determined',
-        'run `fuser -v` as root on its device and stop what it shows'),)
+        'run `fuser -v` as root on its device and stop the processes '
+        'that it shows'),)
     assert found['254:5'] == (User('held by process 12', 'stop process 12'),)
     assert len(found['254:3']) == 2
 

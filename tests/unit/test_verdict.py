@@ -297,8 +297,8 @@ class ExtensionTest(unittest.TestCase):
         self.assertIs(safe, judged.safe)
         if not safe:
             self.assertIn(
-                'must grow from 4194304 to 1073741824 bytes, for which '
-                'volume group scratch has no room', judged.reason)
+                'must grow from 4194304 to 1073741824 bytes, but volume group '
+                'scratch does not have enough free space', judged.reason)
 
     @ddt.data(('striped', units.Gi, units.Gi, True),
               ('striped', 2 * units.Gi, 0, False),
