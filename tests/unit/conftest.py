@@ -10,8 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+from cinder import objects
 import os_brick.privileged
 import pytest
+
+# Cinder's modules use the objects when they are imported.
+objects.register_all()
 
 
 @pytest.fixture(autouse=True)
