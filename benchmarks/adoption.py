@@ -10,13 +10,16 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What adopting an LV costs, beside the commands that it cannot do without.
+"""The cost of adopting an LV, compared with the LVM commands that it needs.
 
-`python -m benchmarks.adoption`, as root, from the top of the checkout. First
-the drivers alone, this one and Cinder's own, on one LV of groups of more and
-more: what Cinder calls to manage it, and to unmanage it. Then 200 LVs over
-HTTP, one after another and eight at once. All are multiples of the bare
-commands lvs, lvchange and lvrename, taken in turns with them.
+`python -m benchmarks.adoption`, as root, from the top of the checkout. It
+first measures the drivers alone, this one and Cinder's own, on one LV of ever
+larger groups: the calls that Cinder makes to manage and to unmanage it. Then
+it adopts 200 LVs over HTTP, one after another and eight at once. All figures
+are multiples of a floor that is measured in turns with them: the bare commands
+lvs, lvchange, lvrename and lvs for a manage, and lvs, lvrename and lvchange
+for an unmanage. Neither can safely do with fewer: the LV is judged before,
+recorded, renamed, and checked after.
 """
 
 from __future__ import annotations
@@ -55,6 +58,13 @@ class _Taken(NamedTuple):
     commands: int
 
 
+class _Floor(NamedTuple):
+    """Seconds of the bare commands."""
+
+    manage: float
+    unmanage: float
+
+
 def main() -> None:
     """Print two tables."""
     with (tempfile.TemporaryDirectory() as state,
@@ -81,7 +91,7 @@ def _of_one(cinder: CinderInProcess, count: int) -> Iterator[measure.Row]:
         def theirs() -> _Taken:
             volume = cinder.record_volume()
             taken = _taken(lambda: _manage(in_tree, volume))
-            # It has no unmanage that would give the name back.
+            # Its unmanage does not restore the name.
             vg.lvm('lvrename', vg.name, volume.name, LV)
             return taken
 
@@ -97,7 +107,8 @@ def _of_one(cinder: CinderInProcess, count: int) -> Iterator[measure.Row]:
         yield {'LVs': count, 'driver': driver, 'what': what,
                'commands': takens[0].commands,
                **measure.ratio([each.seconds for each in takens],
-                               found['floor'])}
+                               [getattr(each, what)
+                                for each in found['floor']])}
 
 
 def _manage(driver: Any, volume: Any) -> None:
@@ -112,14 +123,18 @@ def _taken(work: Callable[[], None]) -> _Taken:
         return _Taken(measure.seconds(work), commands())
 
 
-def _bare(vg: ScratchVolumeGroup, lv: str) -> float:
-    """Seconds of what no adoption can do without; undone afterwards."""
-    taken = one_lvs(vg) + measure.seconds(
-        lambda: vg.lvm('lvchange', '--addtag', 'a', f'{vg.name}/{lv}')
-    ) + measure.seconds(lambda: vg.lvm('lvrename', vg.name, lv, f'{lv}-a'))
-    vg.lvm('lvrename', vg.name, f'{lv}-a', lv)
-    vg.lvm('lvchange', '--deltag', 'a', f'{vg.name}/{lv}')
-    return taken
+def _bare(vg: ScratchVolumeGroup, lv: str) -> _Floor:
+    def lvm(*command: str) -> float:
+        return measure.seconds(lambda: vg.lvm(*command))
+
+    manage = (one_lvs(vg)
+              + lvm('lvchange', '--addtag', 'a', f'{vg.name}/{lv}')
+              + lvm('lvrename', vg.name, lv, f'{lv}-a')
+              + one_lvs(vg))
+    unmanage = (one_lvs(vg)
+                + lvm('lvrename', vg.name, f'{lv}-a', lv)
+                + lvm('lvchange', '--deltag', 'a', f'{vg.name}/{lv}'))
+    return _Floor(manage, unmanage)
 
 
 def _of_many() -> Iterator[measure.Row]:
@@ -143,7 +158,7 @@ def _of_many() -> Iterator[measure.Row]:
             for backend in backends:
                 _adopt(cinder, backend.host, first)
             found = measure.turns(
-                MANY // BATCH, floor=lambda: _bare(ours, bare),
+                MANY // BATCH, floor=lambda: _bare(ours, bare).manage,
                 **{' '.join(map(str, key)): work
                    for key, work in works.items()})
     for driver, parallel in works:
@@ -154,7 +169,7 @@ def _of_many() -> Iterator[measure.Row]:
 
 def _adopting(cinder: CinderDeployment, host: str, parallel: int,
               numbers: Iterator[int]) -> Callable[[], float]:
-    """Adopts a batch of LVs, other ones each time: seconds for each."""
+    """Return a function that adopts the next batch: seconds for each LV."""
     def adopt() -> float:
         names = [f'lv-{number:05}'
                  for number in itertools.islice(numbers, BATCH)]
@@ -169,7 +184,7 @@ def _adopt(cinder: CinderDeployment, host: str, name: str) -> None:
     while (status := cinder.api.show(volume['id']).body['volume']['status']
            ) != 'available':
         if status.startswith('error'):
-            raise SystemExit(f'{name} came to the status {status}')
+            raise SystemExit(f'{name} is in status {status}')
         time.sleep(0.2)
 
 

@@ -117,6 +117,26 @@ class Case(typing.Generic[ClaimT]):
                 if self.extend_to else 0)
 
     @property
+    def is_never_activated(self) -> bool:
+        """Whether volume_list excludes the LV once Cinder has renamed it."""
+        entries = self.policy.activation.volume_list
+        # Host tags, which @* stands for, are not known here.
+        return (entries is not None and '@*' not in entries
+                and not self._is_in(entries))
+
+    @property
+    def is_activated_read_only(self) -> bool:
+        """Whether read_only_volume_list has the LV once it is renamed."""
+        return self._is_in(self.policy.activation.read_only_volume_list)
+
+    def _is_in(self, entries: Sequence[str]) -> bool:
+        # lvm2 lib/activate/activate.c, _passes_volumes_filter.
+        return bool({self.inventory.vg_name,
+                     *(f'@{tag}' for tag in self.lv.tags),
+                     *(f'@{tag}' for tag in self.inventory.tags)
+                     }.intersection(entries))
+
+    @property
     def metadata_needed(self) -> int:
         """Bytes by which managing it makes the group's metadata grow."""
         return adoption.metadata_needed(

@@ -89,6 +89,18 @@ class SnapshotClaim(Claim):
 
 
 @dataclasses.dataclass(frozen=True)
+class ActivationLists:
+    """Two settings of lvm.conf: names of groups, group/LV, @TAG or @*.
+
+    :ivar volume_list: LVM activates only these LVs; None for all
+    :ivar read_only_volume_list: LVM activates these read-only
+    """
+
+    volume_list: tuple[str, ...] | None = None
+    read_only_volume_list: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Policy:
     """How the backend's volumes are provisioned, and what its options allow.
 
@@ -99,6 +111,7 @@ class Policy:
     :ivar without_device_mapper: an LV whose state LVM cannot determine may be
         managed
     :ivar extend_to_gib: a volume's LV is extended to its whole GiB
+    :ivar activation: which LVs LVM activates on this host
     """
 
     names: CinderNames
@@ -107,6 +120,7 @@ class Policy:
     in_use: bool = False
     without_device_mapper: bool = False
     extend_to_gib: bool = False
+    activation: ActivationLists = ActivationLists()
 
     @property
     def machine(self) -> str:

@@ -48,6 +48,7 @@ from cinder_lvm_manage.any_size import AnySizeLVMDriver
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.cinder_errors import translated
 from cinder_lvm_manage.cinder_errors import without_attribute_errors
+from cinder_lvm_manage.claim import ActivationLists
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
@@ -90,6 +91,7 @@ class LVMManageDriver(AnySizeLVMDriver):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(opts.manage_opts)
+        self._activation_lists = ActivationLists()
 
     @classmethod
     def get_driver_options(cls) -> list[cfg.Opt]:
@@ -102,13 +104,14 @@ class LVMManageDriver(AnySizeLVMDriver):
         :raises VolumeBackendAPIException: Cinder's LVM driver cannot read what
             LVM prints with the operator's settings
         """
-        self._check_output_for_cinder()
+        self._check_lvm_conf()
         super().check_for_setup_error()
         self._report_interrupted_adoptions()
 
     @translated('start')
-    def _check_output_for_cinder(self) -> None:
+    def _check_lvm_conf(self) -> None:
         self._volume_group.check_output_for_cinder()
+        self._activation_lists = self._volume_group.activation_lists()
 
     @translated('look for interrupted adoptions')
     def _report_interrupted_adoptions(self) -> None:
@@ -436,7 +439,8 @@ class LVMManageDriver(AnySizeLVMDriver):
                        else None),
             in_use=settings.lvm_manage_in_use,
             without_device_mapper=settings.lvm_manage_without_device_mapper,
-            extend_to_gib=settings.lvm_manage_extend_to_gib)
+            extend_to_gib=settings.lvm_manage_extend_to_gib,
+            activation=self._activation_lists)
 
     @functools.cached_property
     def _volume_group(self) -> VolumeGroup:

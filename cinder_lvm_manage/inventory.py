@@ -122,6 +122,7 @@ class Inventory:
     writeable: bool
     extent_size: int
     metadata_free: int
+    tags: tuple[str, ...]
     physical_volumes: tuple[PhysicalVolume, ...]
     images: Mapping[str, Images]
     lvs: tuple[LogicalVolume, ...]
@@ -132,7 +133,7 @@ class Inventory:
     # The report's fields of the group itself, as from_report reads them.
     VG_FIELDS: typing.ClassVar = (
         'vg_name', 'vg_exported', 'vg_partial', 'vg_permissions',
-        'vg_extent_size', 'vg_mda_free')
+        'vg_extent_size', 'vg_mda_free', 'vg_tags')
 
     @classmethod
     def from_report(cls, text: str, vg_name: str,
@@ -159,6 +160,7 @@ class Inventory:
                 writeable=vg['vg_permissions'] == 'writeable',
                 extent_size=logical_volume.size(vg['vg_extent_size']),
                 metadata_free=logical_volume.size(vg['vg_mda_free']),
+                tags=logical_volume.tags(vg['vg_tags']),
                 physical_volumes=pvs,
                 images={row['lv_name'].strip('[]'): Images.from_report(row)
                         for row in report['seg']},

@@ -162,7 +162,7 @@ class LogicalVolume(typing.NamedTuple):
                    automatic=flag(row['lv_autoactivation']),
                    device=device(row['lv_kernel_major'],
                                  row['lv_kernel_minor']),
-                   tags=_tags(row['lv_tags']),
+                   tags=tags(row['lv_tags']),
                    data_percent=row['data_percent'],
                    created=row['lv_time'])
 
@@ -277,7 +277,11 @@ def _words(field: str) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _tags(field: str) -> tuple[str, ...]:
+def tags(field: str) -> tuple[str, ...]:
+    """Return the tags of an LV or a volume group.
+
+    :raises ValueError: LVM cannot have printed this
+    """
     return _items(field, _TAG)
 
 

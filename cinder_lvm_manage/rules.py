@@ -396,6 +396,21 @@ AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (
          'remove it from activation/read_only_volume_list in lvm.conf, then '
          'run `lvchange --refresh {vg}/{lv.name}`'),
 
+    # Whether LVM activates it under the name that Cinder gives it.
+    Rule('not-in-volume-list',
+         lambda case: (case.is_never_activated
+                       and not case.policy.without_device_mapper),
+         'could not be activated with its new name: activation/volume_list '
+         'in lvm.conf does not include volume group {vg}',
+         'add "{vg}" to activation/volume_list, then restart cinder-volume'),
+    Rule('in-read-only-volume-list',
+         lambda case: (case.is_activated_read_only
+                       and not case.policy.without_device_mapper),
+         'would be activated read-only: activation/read_only_volume_list in '
+         'lvm.conf includes volume group {vg}, or a tag of the group or LV',
+         'remove that entry from activation/read_only_volume_list, then '
+         'restart cinder-volume'),
+
     # Whether it can be extended to its whole GiB.
     Rule('extend-inexact',
          lambda case: case.extended != (case.extend_to or 0),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Iterable
+import dataclasses
 import errno
 import os
 import re
@@ -29,6 +30,7 @@ from oslo_log import log as logging
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.block_device import OpenFiles
+from cinder_lvm_manage.claim import ActivationLists
 from cinder_lvm_manage.inventory import Images
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.inventory import PhysicalVolume
@@ -209,6 +211,20 @@ class VolumeGroup(executor.Executor):
             f"{', '.join(changed) or 'none found'}. "
             'Remove them from lvm.conf, lvmlocal.conf or the command profile, '
             'or set lvm_conf_file to an lvm.conf without them')
+
+    def activation_lists(self) -> ActivationLists:
+        """Read the settings of lvm.conf that limit which LVs are activated.
+
+        :raises VolumeGroupError: LVM failed
+        """
+        lines, _ = self._run(*_STREAMS, 'lvmconfig', '--type', 'full',
+                             '--mergedconfig',
+                             *(f'activation/{field.name}' for field
+                               in dataclasses.fields(ActivationLists)))
+        # A setting without a value has no line.
+        return ActivationLists(**{
+            name: tuple(re.findall('"(.*?)"', value)) for name, _, value
+            in (line.partition('=') for line in lines.splitlines())})
 
     def rename(self, lv_name: str, new_name: str) -> None:
         """:raises VolumeGroupError: LVM refused, or the new name is invalid"""

@@ -15,6 +15,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import pathlib
 import re
@@ -339,6 +340,27 @@ def test_an_lv_that_lvm_conf_does_not_let_cinder_use_is_restored(
           pytest.raises(exception.VolumeBackendAPIException, match=why)):
         driver.manage_existing(states.volume(), {'source-name': 'data'})
     assert group.report(*fields) == before
+
+
+@pytest.mark.parametrize(('setting', 'code'), [
+    ('activation/volume_list = ["{vg}/data"]', 'not-in-volume-list'),
+    ('activation/read_only_volume_list = ["@{tag}"]',
+     'in-read-only-volume-list')])
+def test_an_active_lv_that_lvm_conf_will_not_activate_is_refused(
+        states, setting, code):
+    group = states.group
+    group.create('data', '16m')
+    group.lvm('vgchange', '--addtag', 'rack1', group.name)
+    driver = states.driver()
+    with group.configured(setting.format(vg=group.name, tag='rack1')):
+        driver.check_for_setup_error()
+        row, = driver.get_manageable_volumes([], None, 1, 0, [], [])
+        assert [reason['code'] for reason in json.loads(
+            row['extra_info']['reasons'])] == [code]
+        with pytest.raises(exception.ManageExistingInvalidReference):
+            driver.manage_existing(states.volume(), {'source-name': 'data'})
+    driver.check_for_setup_error()
+    driver.manage_existing(states.volume(), {'source-name': 'data'})
 
 
 def test_an_inactive_origin_is_extended_before_it_is_activated(states):

@@ -21,6 +21,7 @@ from unittest import mock
 from cinder import exception
 import pytest
 
+from cinder_lvm_manage.claim import ActivationLists
 from tests.lab import zoo
 from tests.lab.scratch import ScratchVolumeGroup
 
@@ -198,3 +199,17 @@ def test_where_lvm_changes_nothing_a_manage_fails(cinder, vg, usual):
                                    {'source-name': 'tagged'})
         assert vg.changes() == before
     assert all_entries(cinder.driver(vg)) == usual
+
+
+@pytest.mark.parametrize(('settings', 'lists'), [
+    ((), ActivationLists()),
+    (('activation/volume_list = "vg"',), ActivationLists(('vg',))),
+    (('activation/volume_list = []',
+      'activation/read_only_volume_list = ["@a", "vg/b", "@*"]'),
+     ActivationLists((), ('@a', 'vg/b', '@*')))])
+def test_the_lists_of_what_is_activated_are_read(group, load, settings,
+                                                 lists):
+    driver = load()
+    with group.configured(*settings):
+        driver.check_for_setup_error()
+    assert driver._policy.activation == lists

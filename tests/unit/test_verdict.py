@@ -25,6 +25,7 @@ from oslo_utils import units
 from cinder_lvm_manage import rules
 from cinder_lvm_manage import verdict
 from cinder_lvm_manage.block_device import User
+from cinder_lvm_manage.claim import ActivationLists
 from cinder_lvm_manage.claim import Owner
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import Sign
@@ -511,6 +512,58 @@ class GroupTest(unittest.TestCase):
         self.assertEqual(['other-pool'], codes(judged))
         self.assertIn('`lvrename scratch other-pool scratch-pool`',
                       judged.reason)
+
+
+@ddt.ddt
+class ActivationListsTest(unittest.TestCase):
+    """The volume group is scratch; 'tagged' has the tags env=prod and web."""
+
+    def judged(self, name='active', report='device-mapper', **lists):
+        policy = dataclasses.replace(
+            ACTIVE, activation=ActivationLists(**lists))
+        lvs = inventory(report)
+        return as_volume(dataclasses.replace(lvs, tags=('rack1',)), name,
+                         policy)
+
+    @ddt.data((), ('other',), ('scratch/active', '@rack2'),
+              ('scratch/another', 'scratchy'))
+    def test_volume_list_can_exclude_the_lv(self, entries):
+        judged = self.judged(volume_list=entries)
+        self.assertEqual(['not-in-volume-list'], codes(judged))
+        self.assertIn('add "scratch" to activation/volume_list',
+                      judged.reason)
+
+    @ddt.data(None, ('scratch',), ('other', '@rack1'), ('@*',))
+    def test_volume_list_can_include_the_lv(self, entries):
+        self.assertTrue(self.judged(volume_list=entries).safe)
+
+    def test_an_lv_is_included_by_its_own_tag(self):
+        lvs = inventory('zoo')
+        tag = lvs.by_name['tagged'].tags[0]
+        for tags, expected in ((f'@{tag}', False), ('@no', True)):
+            self.assertIs(
+                expected, 'not-in-volume-list' in codes(self.judged(
+                    'tagged', 'zoo', volume_list=(tags,))))
+
+    @ddt.data(('scratch',), ('@rack1',))
+    def test_a_read_only_volume_list_can_have_the_lv(self, entries):
+        judged = self.judged(read_only_volume_list=entries)
+        self.assertEqual(['in-read-only-volume-list'], codes(judged))
+
+    @ddt.data((), ('other', '@rack2', '@*'), ('scratch/active',))
+    def test_a_read_only_volume_list_can_lack_the_lv(self, entries):
+        self.assertTrue(self.judged(read_only_volume_list=entries).safe)
+
+    def test_a_snapshot_is_not_activated(self):
+        policy = dataclasses.replace(
+            ACTIVE, activation=ActivationLists(('other',), ('scratch',)))
+        self.assertTrue(as_snapshot('device-mapper', 'thick-snapshot',
+                                    policy).safe)
+
+    def test_the_lists_do_not_matter_where_nothing_is_activated(self):
+        policy = dataclasses.replace(
+            THICK, activation=ActivationLists((), ('scratch',)))
+        self.assertTrue(as_volume('zoo', 'size-1g', policy).safe)
 
 
 class RulesTest(unittest.TestCase):

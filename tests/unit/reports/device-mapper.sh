@@ -43,4 +43,4 @@ dd if=/dev/urandom of=/dev/scratch/thin-in-full-pool bs=1M count=8 \
     oflag=direct status=none || true
 exec 7</dev/scratch/open
 dmsetup suspend scratch-suspended
-"$@" scratch
+env "$@" scratch
