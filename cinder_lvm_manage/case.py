@@ -150,6 +150,19 @@ class Case(typing.Generic[ClaimT]):
                          in self.inventory.dependents(self.lv))
 
     @property
+    def effect_on_clones(self) -> str:
+        """What becomes of the LVs that share blocks with a read-only one."""
+        sharing = self.inventory.sharing_blocks_with(self.lv)
+        return (f'; the data of {", ".join(sharing)}, which share blocks with '
+                'it, do not change' if sharing else '')
+
+    @property
+    def or_as_volume(self) -> str:
+        """The other way to manage a snapshot; empty if there is none."""
+        return (', or manage this LV as a volume'
+                if self.policy.names.can_be_volume(self.lv) else '')
+
+    @property
     def read_only_devices(self) -> str:
         """The devices of physical volumes that cannot be written to."""
         return ', '.join(pv.name for pv in self.inventory.physical_volumes

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Container
 from collections.abc import Iterable
 from collections.abc import Mapping
 
@@ -31,6 +32,7 @@ from cinder_lvm_manage.claim import Sign
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.inventory import Inventory
+from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
 
 # All by LV name.
@@ -56,11 +58,7 @@ def volume_claims(lv_names: Collection[str], inventory: Inventory,
         in two queries.
     :param volume_type_id: the type to manage the LVs with; None for any
     """
-    owners = _volume_owners(lv_names, inventory, names, known)
-    for name in set(lv_names) - owners.keys():
-        # LVM does not keep a thin snapshot as one once its origin is removed.
-        if owner := _owner_by_snapshot_name(name, names):
-            owners[name] = owner
+    owners = _owners(lv_names, inventory, names, volumes=known)
     provisioning = _provisioning(volume_type_id)
     encrypted = volume_types.is_encrypted(context.get_admin_context(),
                                           volume_type_id)
@@ -77,7 +75,7 @@ def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
     :param known: the snapshots of this backend, if the caller has them
     :param parent: ID of the volume that the snapshots must be of; None for any
     """
-    owners = _snapshot_owners(lv_names, inventory, names, known)
+    owners = _owners(lv_names, inventory, names, snapshots=known)
     origins = {name: inventory.by_name[name].origin for name in lv_names}
     origin_owners = _volume_owners(
         set(origins.values()) & inventory.by_name.keys(), inventory, names)
@@ -87,18 +85,53 @@ def snapshot_claims(lv_names: Collection[str], inventory: Inventory,
             for name, origin in origins.items()}
 
 
+def _owners(lv_names: Collection[str], inventory: Inventory,
+            names: CinderNames, volumes: Iterable[objects.Volume] = (),
+            snapshots: Iterable[objects.Snapshot] = ()) -> Owners:
+    """Return the volumes and snapshots that own these LVs.
+
+    A thin LV can be owned as either, whichever it is claimed as.
+
+    :param volumes, snapshots: those of this backend that are known
+    """
+    known_snapshots = {snapshot.id: snapshot for snapshot in snapshots}
+    owners = _volume_owners(lv_names, inventory, names, volumes,
+                            known_snapshots)
+    certain = {name for name, owner in owners.items()
+               if owner.sign is not Sign.ID_IN_NAME}
+    possible = {name for name in set(lv_names) - certain
+                if _can_be_a_snapshots(inventory.by_name[name], names)}
+    for name, owner in _snapshot_owners(possible, inventory, names,
+                                        known_snapshots).items():
+        if name not in owners or owner.sign is not Sign.ID_IN_NAME:
+            owners[name] = owner
+    return owners
+
+
+def _can_be_a_snapshots(lv: LogicalVolume, names: CinderNames) -> bool:
+    # LVM does not keep a thin snapshot as one once its origin is removed.
+    return (lv.is_snapshot or names.snapshot_id(lv.name) is not None
+            or adoption.Journal.of(lv) is not None)
+
+
 def _volume_owners(lv_names: Collection[str], inventory: Inventory,
                    names: CinderNames,
-                   known: Iterable[objects.Volume] = ()) -> Owners:
+                   known: Iterable[objects.Volume] = (),
+                   no_volumes: Container[str] = ()) -> Owners:
+    """Return the volumes that own these LVs.
+
+    :param no_volumes: IDs that need not be looked up
+    """
     journals = {name: journal for name in lv_names
                 if (journal := adoption.Journal.of(inventory.by_name[name]))}
     ids_in_names = {name: naming.ids_in(name) for name in lv_names}
     volumes = {volume.name_id: volume for volume in known}
     volumes |= {volume.id: volume for volume in volumes.values()}
     volumes |= _volumes({
-        *(journal.adopter for journal in journals.values()),
-        *(id_ for ids in ids_in_names.values() for id_ in ids)}
-        - volumes.keys())
+        id_ for id_ in (
+            *(journal.adopter for journal in journals.values()),
+            *(id_ for ids in ids_in_names.values() for id_ in ids))
+        if id_ not in volumes and id_ not in no_volumes})
     owners = {}
     for name in lv_names:
         journal = journals.get(name)
@@ -123,10 +156,12 @@ def _volume_owner(volume: objects.Volume, sign: Sign) -> Owner:
 
 def _snapshot_owners(lv_names: Collection[str], inventory: Inventory,
                      names: CinderNames,
-                     known: Iterable[objects.Snapshot]) -> Owners:
-    # Cinder's database can look up one snapshot at a time: this takes a query
-    # for each LV whose snapshot is not known.
-    snapshots = {snapshot.id: snapshot for snapshot in known}
+                     snapshots: Mapping[str, objects.Snapshot]) -> Owners:
+    """Return the snapshots that own these LVs.
+
+    Cinder's database can look up one snapshot at a time: this takes a query
+    for each ID that `snapshots` does not have.
+    """
     owners = {}
     for name in lv_names:
         journal = adoption.Journal.of(inventory.by_name[name])
@@ -150,12 +185,6 @@ def _snapshot_owner(snapshot: objects.Snapshot, sign: Sign,
     # of this backend do not need it.
     host = '' if snapshot.id in known else snapshot.host or ''
     return Owner(snapshot.id, 'snapshot', host, snapshot.status, sign)
-
-
-def _owner_by_snapshot_name(lv_name: str, names: CinderNames) -> Owner | None:
-    snapshot_id = names.snapshot_id(lv_name)
-    snapshot = _snapshot(snapshot_id, {}) if snapshot_id else None
-    return _snapshot_owner(snapshot, Sign.NAME, {}) if snapshot else None
 
 
 def _provisioning(volume_type_id: str | None) -> frozenset[str]:

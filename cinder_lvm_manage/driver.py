@@ -168,7 +168,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         inventory = self._volume_group.inventory()
         names = self._policy.names
         lvs = listing.page((lv for lv in inventory.lvs if lv.visible
-                            and not names.is_snapshot(lv)),
+                            and names.can_be_volume(lv)),
                            marker, limit, offset, sort_keys, sort_dirs)
         return self._entries(lvs, inventory, cinder_records.volume_claims(
             [lv.name for lv in lvs], inventory, names, cinder_volumes))
@@ -254,7 +254,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         inventory = self._volume_group.inventory()
         names = self._policy.names
         lvs = listing.page((lv for lv in inventory.lvs if lv.visible
-                            and names.is_snapshot(lv)),
+                            and names.can_be_snapshot(lv)),
                            marker, limit, offset, sort_keys, sort_dirs)
         return self._entries(lvs, inventory, cinder_records.snapshot_claims(
             [lv.name for lv in lvs], inventory, names, cinder_snapshots))
@@ -355,7 +355,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         """
         policy = self._policy
         users = self._users(lvs)
-        return [listing.entry(lv, claims[lv.name],
+        return [listing.entry(lv, inventory, claims[lv.name],
                               verdict.judge(lv, inventory, claims[lv.name],
                                             policy, users.get(lv.device, ())),
                               users.get(lv.device, ()))
@@ -396,14 +396,16 @@ class LVMManageDriver(AnySizeLVMDriver):
         """Refuse if more than the volume would be lost.
 
         :raises AmbiguousOwner: Cinder would delete another LV
-        :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
+        :raises VolumeIsBusy: the LV has thick snapshots that Cinder does not
+            manage
         """
         inventory = self._refuse_to_delete_another(
             f"volume {volume['id']}", volume['id'], volume['name'])
-        names = self._policy.names
-        # Cinder deletes its own snapshots before the volume.
+        # Cinder deletes its own snapshots before the volume. Thin ones do not
+        # need their origin.
         snapshots = [lv.name for lv in inventory.lvs
-                     if lv.origin == volume['name'] and names.is_snapshot(lv)]
+                     if lv.origin == volume['name']
+                     and lv.is_snapshot and not lv.is_thin]
         if snapshots:
             LOG.error('Volume %(id)s cannot be deleted: its LV has snapshots '
                       'that Cinder does not manage: %(snapshots)s. Manage '

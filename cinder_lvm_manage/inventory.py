@@ -206,6 +206,18 @@ class Inventory:
         """Return the LVs that have this one as their origin."""
         return self._by_origin.get(lv.name, ())
 
+    def sharing_blocks_with(self, lv: LogicalVolume) -> list[str]:
+        """Return the names of a thin LV's origin and of its thin clones.
+
+        None of them needs the others: LVM keeps blocks that one still uses.
+        """
+        if not lv.is_thin:
+            return []
+        origin = self.by_name.get(lv.origin)
+        return [other.name for other in (
+            *([origin] if origin else []), *self.dependents(lv))
+            if other.is_thin]
+
     @functools.cached_property
     def _by_origin(self) -> Mapping[str, Sequence[LogicalVolume]]:
         by_origin: dict[str, list[LogicalVolume]] = {}

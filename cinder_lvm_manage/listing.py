@@ -25,6 +25,7 @@ from cinder_lvm_manage import errors
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
 from cinder_lvm_manage.reference import Reference
@@ -82,12 +83,14 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
         'renamed or removed since; list again from the start')
 
 
-def entry(lv: LogicalVolume, claim: VolumeClaim | SnapshotClaim,
-          verdict: Verdict, users: Sequence[User] = ()) -> dict[str, Any]:
+def entry(lv: LogicalVolume, inventory: Inventory,
+          claim: VolumeClaim | SnapshotClaim, verdict: Verdict,
+          users: Sequence[User] = ()) -> dict[str, Any]:
     """Return one row of get_manageable_volumes or get_manageable_snapshots.
 
     Clients read the facts in extra_info; reason_not_safe is for people.
 
+    :param inventory: the one that the LV was found in
     :param users: what is known to hold the LV open
     :returns: reference as manage takes it; size in GiB; extra_info with
         strings only, as cinder/objects/manageableresources.py demands; for a
@@ -99,7 +102,7 @@ def entry(lv: LogicalVolume, claim: VolumeClaim | SnapshotClaim,
         'safe_to_manage': verdict.safe,
         'reason_not_safe': verdict.reason or None,
         'cinder_id': claim.owner.id if claim.owner else None,
-        'extra_info': _extra_info(lv, verdict, users)}
+        'extra_info': _extra_info(lv, inventory, verdict, users)}
     if verdict.extend_to:
         row['extra_info']['size_bytes_managed'] = str(verdict.extend_to)
     if isinstance(claim, SnapshotClaim):
@@ -113,7 +116,7 @@ def entry(lv: LogicalVolume, claim: VolumeClaim | SnapshotClaim,
     return row
 
 
-def _extra_info(lv: LogicalVolume, verdict: Verdict,
+def _extra_info(lv: LogicalVolume, inventory: Inventory, verdict: Verdict,
                 users: Sequence[User]) -> dict[str, str]:
     info = {'driver': DRIVER,
             'reasons': json.dumps([
@@ -131,6 +134,8 @@ def _extra_info(lv: LogicalVolume, verdict: Verdict,
         info['pool'] = lv.pool
     if lv.origin:
         info['origin'] = lv.origin
+    if sharing := inventory.sharing_blocks_with(lv):
+        info['shares_blocks_with'] = ','.join(sharing)
     if users:
         info['users'] = ', '.join(user.what for user in users)
     return info

@@ -65,11 +65,20 @@ class CinderNames:
         """
         return '_' + name if name.startswith('snapshot') else name
 
-    def is_snapshot(self, lv: LogicalVolume) -> bool:
-        """Return whether the LV is a snapshot to Cinder.
+    def can_be_volume(self, lv: LogicalVolume) -> bool:
+        """Return whether the LV can be a volume of Cinder.
 
-        To LVM, Cinder's clone of a thin volume is a snapshot too. Only the
-        name that Cinder gave it shows the difference.
+        To LVM, a thin clone is a snapshot too, but it does not need its
+        origin. Only the name that Cinder gave it shows that it is a snapshot.
+        """
+        return not lv.is_snapshot or (lv.is_thin
+                                      and not self.snapshot_id(lv.name))
+
+    def can_be_snapshot(self, lv: LogicalVolume) -> bool:
+        """Return whether the LV can be a snapshot of Cinder.
+
+        Of a thin clone, only the name that Cinder gave it shows that it is a
+        volume.
         """
         return lv.is_snapshot and not (lv.is_thin
                                        and self.volume_id(lv.name))

@@ -378,7 +378,7 @@ AS_ANY: tuple[Rule[Claim], ...] = (
 
 AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (
     Rule('snapshot',
-         lambda case: case.policy.names.is_snapshot(case.lv),
+         lambda case: not case.policy.names.can_be_volume(case.lv),
          'is a snapshot of {lv.origin}',
          'manage it as a snapshot, once {lv.origin} is managed'),
     Rule('merging-origin',
@@ -388,7 +388,8 @@ AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (
     Rule('read-only',
          lambda case: case.lv.attr.permissions == Permissions.READ_ONLY,
          'is read-only',
-         'run `lvchange --permission rw {vg}/{lv.name}`'),
+         'run `lvchange --permission rw {vg}/{lv.name}`'
+         '{case.effect_on_clones}'),
     Rule('activated-read-only',
          lambda case: (case.lv.attr.permissions
                        == Permissions.READ_ONLY_ACTIVATION),
@@ -453,14 +454,14 @@ AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (
 
 AS_SNAPSHOT: tuple[Rule[SnapshotClaim], ...] = (
     Rule('not-a-snapshot',
-         lambda case: not case.policy.names.is_snapshot(case.lv),
+         lambda case: not case.policy.names.can_be_snapshot(case.lv),
          'is not a snapshot',
          'manage it as a volume'),
     Rule('foreign-snapshot',
-         lambda case: (case.policy.names.is_snapshot(case.lv)
+         lambda case: (case.policy.names.can_be_snapshot(case.lv)
                        and case.claim.origin_owner is None),
          'is a snapshot of LV {lv.origin}, which Cinder does not manage',
-         'manage {lv.origin} as a volume first'),
+         'manage {lv.origin} as a volume first{case.or_as_volume}'),
     Rule('snapshot-of-another-volume',
          lambda case: (case.claim.origin_owner is not None
                        and case.claim.parent is not None

@@ -12,12 +12,15 @@
 
 """Listing, managing and unmanaging snapshots on real LVM."""
 
+import json
+
 from cinder import context
 from cinder import exception
 from cinder import objects
 import pytest
 
 from tests.functional.test_volumes import by_name
+from tests.functional.test_volumes import list_volumes
 from tests.functional.test_volumes import NOW
 from tests.lab import zoo
 
@@ -167,18 +170,61 @@ def test_a_bad_reference_is_told_what_is_accepted(zoo_group, adopted, snapshot,
                                                  existing_ref)
 
 
-@pytest.mark.parametrize(('lvm_type', 'origin', 'names'), [
-    ('default', 'origin', ['thick-snapshot']),
-    ('default', 'origin-of-two', ['thick-snapshot-1', 'thick-snapshot-2']),
-    ('thin', 'thin', ['thin-snapshot'])])
-def test_an_origin_of_unmanaged_snapshots_is_not_deleted(
-        zoo_group, adopted, caplog, lvm_type, origin, names):
-    driver, parent = adopted(origin, lvm_type)
+@pytest.mark.parametrize(('origin', 'names'), [
+    ('origin', ['thick-snapshot']),
+    ('origin-of-two', ['thick-snapshot-1', 'thick-snapshot-2'])])
+def test_an_origin_of_unmanaged_thick_snapshots_is_not_deleted(
+        zoo_group, adopted, caplog, origin, names):
+    driver, parent = adopted(origin)
     before = zoo_group.names()
     with pytest.raises(exception.VolumeIsBusy):
         driver.delete_volume(parent)
     assert zoo_group.names() == before
     assert ', '.join(names) in caplog.text
+
+
+def test_a_thin_clone_is_in_both_lists(zoo_group, load):
+    driver = load(lvm_type='thin')
+    as_volume = by_name(list_volumes(driver))['thin-snapshot']
+    assert as_volume['safe_to_manage'], as_volume['reason_not_safe']
+    assert as_volume['extra_info']['shares_blocks_with'] == (
+        'thin,thin-snapshot-of-snapshot')
+    as_snapshot = by_name(list_snapshots(driver))['thin-snapshot']
+    assert [reason['code'] for reason in json.loads(
+        as_snapshot['extra_info']['reasons'])] == ['foreign-snapshot']
+
+
+def test_a_clone_that_is_a_volume_is_no_snapshot(zoo_group, adopted,
+                                                 snapshot):
+    _, parent = adopted('thin', 'thin')
+    driver, clone = adopted('thin-snapshot', 'thin')
+    assert clone.name not in by_name(list_snapshots(driver))
+    zoo_group.lvm('lvrename', zoo_group.name, clone.name, 'renamed')
+    entry = by_name(list_snapshots(driver))['renamed']
+    assert entry['cinder_id'] == clone.id
+    with pytest.raises(exception.ManageExistingAlreadyManaged,
+                       match=f'volume {clone.id}'):
+        driver.manage_existing_snapshot(snapshot(parent),
+                                        {'source-name': 'renamed'})
+
+
+def test_a_clone_that_is_a_snapshot_is_no_volume(zoo_group, adopted, snapshot,
+                                                 volume):
+    driver, parent = adopted('thin', 'thin')
+    managed = snapshot(parent)
+    managed.update(driver.manage_existing_snapshot(
+        managed, {'source-name': 'thin-snapshot'}))
+    managed.save()
+    lv_name = f'_{managed.name}'
+    assert lv_name not in by_name(list_volumes(driver))
+    with pytest.raises(exception.ManageExistingAlreadyManaged,
+                       match=f'snapshot {managed.id}'):
+        driver.manage_existing(volume(), {'source-name': lv_name})
+    zoo_group.lvm('lvrename', zoo_group.name, lv_name, 'renamed')
+    assert by_name(list_volumes(driver))['renamed']['cinder_id'] == managed.id
+    with pytest.raises(exception.ManageExistingAlreadyManaged,
+                       match=f'snapshot {managed.id}'):
+        driver.manage_existing(volume(), {'source-name': 'renamed'})
 
 
 def test_a_snapshot_that_cinder_never_recorded_is_given_back_on_delete(

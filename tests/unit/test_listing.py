@@ -105,7 +105,8 @@ class PageTest(unittest.TestCase):
 class EntryTest(unittest.TestCase):
 
     def entry(self, name, claim=NO_CLAIM):
-        return listing.entry(ZOO.by_name[name], claim, Verdict(()))
+        return listing.entry(ZOO.by_name[name], ZOO, claim,
+                             Verdict(()))
 
     def test_extra_info_is_a_dict_of_strings(self):
         for name in ('tagged', 'thin', 'cached', 'scratch-pool'):
@@ -121,7 +122,7 @@ class EntryTest(unittest.TestCase):
             Reason('in-use', Kind.UNSAFE, 'is open, mounted on /a; (b',
                    '`umount "/a; (b"`'),
             Reason('vdo', Kind.TYPE_MISMATCH, 'is VDO', 'copy it')))
-        entry = listing.entry(ZOO.by_name['thin'], NO_CLAIM, verdict)
+        entry = listing.entry(ZOO.by_name['thin'], ZOO, NO_CLAIM, verdict)
         self.assertEqual(
             [{'code': 'in-use', 'kind': 'unsafe',
               'why': 'is open, mounted on /a; (b',
@@ -144,7 +145,7 @@ class EntryTest(unittest.TestCase):
 
     def test_the_size_that_it_would_get_is_told(self):
         lv = ZOO.by_name['size-4m']
-        entry = listing.entry(lv, NO_CLAIM, Verdict((), units.Gi))
+        entry = listing.entry(lv, ZOO, NO_CLAIM, Verdict((), units.Gi))
         self.assertEqual('1073741824',
                          entry['extra_info']['size_bytes_managed'])
         self.assertNotIn('size_bytes_managed',
@@ -152,7 +153,7 @@ class EntryTest(unittest.TestCase):
 
     def test_the_users_of_an_open_lv_are_told(self):
         lv = ZOO.by_name['size-1g']
-        entry = listing.entry(lv, NO_CLAIM, Verdict(()), (
+        entry = listing.entry(lv, ZOO, NO_CLAIM, Verdict(()), (
             User('here', '`umount /here`'), User('there', '')))
         self.assertEqual('here, there', entry['extra_info']['users'])
         self.assertNotIn('users', self.entry('size-1g')['extra_info'])
@@ -163,6 +164,14 @@ class EntryTest(unittest.TestCase):
                          (info['pool'], info['origin']))
         self.assertFalse({'pool', 'origin'}
                          & self.entry('size-1g')['extra_info'].keys())
+
+    def test_a_thin_lv_shows_what_it_shares_blocks_with(self):
+        self.assertEqual(
+            'thin,thin-snapshot-of-snapshot',
+            self.entry('thin-snapshot')['extra_info']['shares_blocks_with'])
+        for name in ('thick-snapshot', 'origin', 'thin-on-external-origin'):
+            self.assertNotIn('shares_blocks_with',
+                             self.entry(name)['extra_info'])
 
     def test_a_snapshot_tells_its_origin_and_whose_that_is(self):
         entry = self.entry('thick-snapshot',

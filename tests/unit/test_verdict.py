@@ -18,6 +18,7 @@ character of lv_attr changed, as lvs(8) has it.
 
 import dataclasses
 import unittest
+import uuid
 
 import ddt
 from oslo_utils import units
@@ -125,8 +126,6 @@ class VolumeTest(unittest.TestCase):
         ('external-origin',
          'is the external origin of thin-on-external-origin'),
         ('thick-snapshot', 'is a snapshot of origin'),
-        ('thin-snapshot', 'is a snapshot of thin'),
-        ('thin-snapshot-of-snapshot', 'is a snapshot of thin-snapshot'),
         ('merging-origin', 'has a snapshot that is being merged into it'),
         ('thin-merging', 'has a snapshot that is being merged into it'),
         ('merging-snapshot', 'is being merged into its origin'),
@@ -256,12 +255,12 @@ class VolumeTest(unittest.TestCase):
         self.assertIs(Kind.ALREADY_MANAGED, judged.kind)
 
     def test_all_reasons_are_told_together(self):
-        judged = as_volume('zoo', 'thin-snapshot', ACTIVE,
+        judged = as_volume('zoo', 'thick-snapshot',
+                           dataclasses.replace(ACTIVE, thin_pool='POOL'),
                            VolumeClaim(OWNER))
         self.assertIs(Kind.ALREADY_MANAGED, judged.kind)
-        for why in ('is already managed', 'is a snapshot of thin',
-                    'cannot be determined',
-                    "this backend's volumes are thick"):
+        for why in ('is already managed', 'is a snapshot of origin',
+                    'cannot be determined', 'is thick, but'):
             self.assertIn(why, judged.reason)
 
     def test_no_lv_of_the_zoo_but_the_sound_is_safe_on_either_backend(self):
@@ -273,7 +272,8 @@ class VolumeTest(unittest.TestCase):
              'two-segments', 'striped', 'tagged', 'skip-activation',
              'x' * 100, 'Odd+name_1.2', 'origin', 'origin-of-two', 'cloned',
              'mirror', 'raid1', 'raid5', 'raid10', 'cached', 'writecached',
-             'thin', zoo.VOLUME, zoo.CLONE}, safe)
+             'thin', 'thin-snapshot', 'thin-snapshot-of-snapshot',
+             'thin-on-external-origin', zoo.VOLUME, zoo.CLONE}, safe)
 
 
 @ddt.ddt
@@ -379,6 +379,34 @@ class SnapshotTest(unittest.TestCase):
     @ddt.data('size-1g', 'origin', 'scratch-pool')
     def test_what_is_no_snapshot_is_refused(self, name):
         self.assertIn('is not a snapshot', as_snapshot('zoo', name).reason)
+
+    def test_a_thin_snapshot_can_be_a_volume(self):
+        self.assertTrue(as_volume('zoo', 'thin-snapshot', THIN).safe)
+        self.assertTrue(as_snapshot('zoo', 'thin-snapshot', THIN).safe)
+
+    def test_the_remedy_of_a_thin_snapshot_offers_a_volume(self):
+        judged = as_snapshot('zoo', 'thin-snapshot', THIN, SnapshotClaim())
+        self.assertIn('manage thin as a volume first, or manage this LV as a '
+                      'volume', judged.reason)
+        judged = as_snapshot('zoo', 'thick-snapshot', claim=SnapshotClaim())
+        self.assertNotIn('or manage this LV', judged.reason)
+
+    def test_a_thin_snapshot_that_cinder_named_is_no_volume(self):
+        lvs = inventory('zoo')
+        name = f'_snapshot-{uuid.UUID(int=1)}'
+        lv = lvs.by_name['thin-snapshot']._replace(name=name)
+        lvs = dataclasses.replace(lvs, lvs=(*lvs.lvs, lv))
+        self.assertEqual(['snapshot'], codes(as_volume(lvs, name, THIN)))
+
+    def test_a_read_only_base_says_that_its_clones_are_not_affected(self):
+        lvs = inventory('zoo')
+        base = lvs.by_name['thin']
+        base = base._replace(attr=base.attr._replace(permissions='r'))
+        lvs = dataclasses.replace(lvs, lvs=tuple(
+            base if lv.name == 'thin' else lv for lv in lvs.lvs))
+        judged = as_volume(lvs, 'thin', THIN)
+        self.assertIn('the data of thin-snapshot', judged.reason)
+        self.assertIn('do not change', judged.reason)
 
     def test_a_clone_that_cinder_named_is_no_snapshot(self):
         self.assertIn('is not a snapshot',

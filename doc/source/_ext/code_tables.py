@@ -48,8 +48,9 @@ _WORDS = {
                                    parent='ID'),
     'duplicates': 'DEVICES',
     'case': types.SimpleNamespace(
-        cinders_pool='VG-pool', dependents='LVS', extend_to='SIZE',
-        extended='SIZE', held_by=', USER', journal_removal='',
+        cinders_pool='VG-pool', dependents='LVS', effect_on_clones='',
+        extend_to='SIZE',
+        extended='SIZE', held_by=', USER', journal_removal='', or_as_volume='',
         metadata_needed='SIZE', read_only_devices='DEVICES',
         release='COMMANDS that release it',
         unusable_name='WHY',
