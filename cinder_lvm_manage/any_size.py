@@ -22,6 +22,7 @@ from __future__ import annotations
 import itertools
 import os
 from typing import Any
+from typing import NamedTuple
 
 from cinder import context
 from cinder import exception
@@ -34,6 +35,13 @@ from cinder_lvm_manage.cinder_errors import translated
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.volume_group import VolumeGroup
+
+
+class FoundLV(NamedTuple):
+    """An LV and what it was found in."""
+
+    lv: LogicalVolume
+    inventory: Inventory
 
 
 class AnySizeLVMDriver(lvm.LVMVolumeDriver):
@@ -62,21 +70,20 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         LVMVolumeDriver copies the recorded GiB, and leaves a thin volume
         shorter than its recorded size.
         """
-        inventory, source = self._found(
-            self._escape_snapshot(snapshot['name']))
+        source = self._found(self._escape_snapshot(snapshot['name']))
         super().create_volume_from_snapshot(
-            _large_enough(volume, source, inventory),
-            {'name': snapshot['name'], 'volume_size': _exact_gib(source)})
+            _large_enough(volume, source),
+            {'name': snapshot['name'], 'volume_size': _exact_gib(source.lv)})
 
     @translated('clone volume {src_vref[id]} to {volume[id]}')
     def create_cloned_volume(self, volume: objects.Volume,
                              src_vref: objects.Volume) -> None:
         """Copy the whole LV; see create_volume_from_snapshot."""
-        inventory, source = self._found(src_vref['name'])
+        source = self._found(src_vref['name'])
         super().create_cloned_volume(
-            _large_enough(volume, source, inventory),
+            _large_enough(volume, source),
             {'id': src_vref['id'], 'name': src_vref['name'],
-             'size': _exact_gib(source)})
+             'size': _exact_gib(source.lv)})
 
     @translated('extend volume {volume[id]}')
     def extend_volume(self, volume: Any, new_size: int) -> None:
@@ -84,7 +91,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
 
         LVMVolumeDriver fails then, because lvextend does.
         """
-        _, lv = self._found(volume['name'])
+        lv = self._found(volume['name']).lv
         if lv.size < new_size * units.Gi:
             super().extend_volume(volume, new_size)
 
@@ -103,7 +110,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         if self._is_thin and location[3:4] != ['thin']:
             return False, None
         # The other group may round up less than this one.
-        _, lv = self._found(volume['name'])
+        lv = self._found(volume['name']).lv
         return super().migrate_volume(
             ctxt, _of_size(volume, max(volume['size'], lv.size_gib)), host,
             *args, **kwargs)
@@ -118,10 +125,11 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
 
         :raises VolumeMigrationFailed: the LV is longer than its record
         """
-        inventory, lv = self._found(src_vol['name'])
+        found = self._found(src_vol['name'])
+        lv = found.lv
         if (lv.size > src_vol['size'] * units.Gi
-                and not _is_rounded_up(lv, src_vol, inventory)):
-            exact = _exact_size_gib(lv, inventory)
+                and not _is_rounded_up(found, src_vol)):
+            exact = _exact_size_gib(found)
             raise exception.VolumeMigrationFailed(
                 reason=f"volume {src_vol['id']} is recorded with "
                        f"{src_vol['size']} GiB, but LV {lv.name} has "
@@ -139,7 +147,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         LVMVolumeDriver has Cinder copy a thin snapshot over the volume, and
         that copy skips zeros where the volume has other data.
         """
-        _, lv = self._found(self._escape_snapshot(snapshot.name))
+        lv = self._found(self._escape_snapshot(snapshot.name)).lv
         self.vg.revert(lv.name)
         self.vg.deactivate_lv(volume.name)
         self.vg.activate_lv(volume.name)
@@ -154,7 +162,7 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
         LVMVolumeDriver writes the recorded GiB. That is too much for a shorter
         LV, whose delete then fails.
         """
-        _, lv = self._found(self._escape_snapshot(volume['name']))
+        lv = self._found(self._escape_snapshot(volume['name'])).lv
         path = self.local_path(volume) + ('-cow' if is_snapshot else '')
         if not os.path.exists(path):
             self.vg.activate_lv(lv.name, is_snapshot)
@@ -165,11 +173,11 @@ class AnySizeLVMDriver(lvm.LVMVolumeDriver):
             volume_clear_size=min(settings.volume_clear_size or size, size),
             volume_clear_ionice=settings.volume_clear_ionice)
 
-    def _found(self, name: str) -> tuple[Inventory, LogicalVolume]:
+    def _found(self, name: str) -> FoundLV:
         """:raises VolumeBackendAPIException: there is no such LV"""
         inventory = self._volume_group.inventory()
         try:
-            return inventory, inventory.by_name[name]
+            return FoundLV(inventory.by_name[name], inventory)
         except KeyError:
             raise exception.VolumeBackendAPIException(
                 data=f'LV {name} not found in volume group '
@@ -192,16 +200,16 @@ def _exact_gib(lv: LogicalVolume) -> float:
     return lv.size / units.Gi
 
 
-def _large_enough(volume: objects.Volume, source: LogicalVolume,
-                  inventory: Inventory) -> objects.Volume:
+def _large_enough(volume: objects.Volume, source: FoundLV) -> objects.Volume:
     """Return the volume, or one like it that is large enough for the source.
 
     In a group whose extent size does not divide a GiB, LVM rounds both up to
     the same size.
     """
-    if inventory.allocated(volume['size'] * units.Gi) >= source.size:
+    allocated = source.inventory.allocated(volume['size'] * units.Gi)
+    if allocated >= source.lv.size:
         return volume
-    return _of_size(volume, source.size_gib)
+    return _of_size(volume, source.lv.size_gib)
 
 
 def _of_size(volume: objects.Volume, size_gib: int) -> objects.Volume:
@@ -216,8 +224,7 @@ def _of_size(volume: objects.Volume, size_gib: int) -> objects.Volume:
     return other
 
 
-def _is_rounded_up(lv: LogicalVolume, volume: objects.Volume,
-                   inventory: Inventory) -> bool:
+def _is_rounded_up(found: FoundLV, volume: objects.Volume) -> bool:
     """Return whether Cinder made the LV, and LVM rounded its size up.
 
     Then there is no data beyond the recorded size. An LV that is older than
@@ -226,13 +233,14 @@ def _is_rounded_up(lv: LogicalVolume, volume: objects.Volume,
     recorded = volume['size'] * units.Gi
     # LVM records whole seconds.
     recorded_at = volume['created_at'].replace(microsecond=0)
-    return (lv.size <= inventory.allocated(recorded)
-            and lv.created_at is not None
-            and lv.created_at >= recorded_at)
+    created_at = found.lv.created_at
+    return (found.lv.size <= found.inventory.allocated(recorded)
+            and created_at is not None and created_at >= recorded_at)
 
 
-def _exact_size_gib(lv: LogicalVolume, inventory: Inventory) -> int:
+def _exact_size_gib(found: FoundLV) -> int:
     """Return the smallest size in GiB, at least the LV's, that LVM can make.
     """
-    return next(gib for gib in itertools.count(lv.size_gib)
-                if inventory.allocated(gib * units.Gi, lv) == gib * units.Gi)
+    return next(gib for gib in itertools.count(found.lv.size_gib)
+                if found.inventory.allocated(gib * units.Gi, found.lv)
+                == gib * units.Gi)

@@ -25,6 +25,7 @@ from unittest import mock
 
 from cinder.tests.unit.volume.drivers import test_lvm_driver as theirs
 
+from cinder_lvm_manage.any_size import FoundLV
 from cinder_lvm_manage.driver import LVMManageDriver
 from cinder_lvm_manage.volume_group import VolumeGroup
 from tests.unit.reports import inventory
@@ -97,7 +98,7 @@ class _WithOurDriver:
         group = mock.patch.object(LVMManageDriver, '_volume_group', vg)
         lv = mock.patch.object(
             LVMManageDriver, '_found',
-            return_value=(ZOO, ZOO.by_name['size-1g']))
+            return_value=FoundLV(ZOO.by_name['size-1g'], ZOO))
         for patch in (ours, group, lv):
             patch.start()
             self.addCleanup(patch.stop)  # type: ignore[attr-defined]
