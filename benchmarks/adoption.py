@@ -42,8 +42,8 @@ from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.in_process import CinderInProcess
-from tests.lab.in_process import IN_TREE
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.service_conf import IN_TREE
 
 COUNTS = (10, 1_000, 10_000)
 ROUNDS = 9

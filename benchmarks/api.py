@@ -66,7 +66,8 @@ def _record(cinder: CinderDeployment, count: int) -> None:
     """Make Cinder's database know the volumes that the LVs' names tell."""
     volume = cinder.api.manage({'source-name': 'lv-00000'}).body['volume']
     cinder.api.wait(volume['id'], 'available')
-    cinder.record_copies(volume['id'], map(volume_id, range(1, count, 2)))
+    cinder.database.copy_volume(volume['id'],
+                                map(volume_id, range(1, count, 2)))
     cinder.api.unmanage(volume['id'])
     cinder.api.wait_until_gone(volume['id'])
 

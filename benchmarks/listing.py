@@ -45,8 +45,8 @@ from cinder_lvm_manage.logical_volume import FIELDS
 from tests.lab import signals
 from tests.lab import zoo
 from tests.lab.in_process import CinderInProcess
-from tests.lab.in_process import IN_TREE
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.service_conf import IN_TREE
 
 COUNTS = (10, 100, 1_000, 10_000, 50_000)
 PAGE = 1_000

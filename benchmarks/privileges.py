@@ -21,7 +21,6 @@ LVs, a multiple of the same run by root, taken in turns.
 
 from __future__ import annotations
 
-import configparser
 import itertools
 import json
 import pathlib
@@ -41,9 +40,8 @@ from oslo_config import cfg
 from oslo_privsep import priv_context
 
 from benchmarks import measure
+from tests.lab import service_conf
 from tests.lab import signals
-from tests.lab.deployment import Backend
-from tests.lab.deployment import cinder_conf
 from tests.lab.scratch import ScratchVolumeGroup
 
 LVS = 100
@@ -60,11 +58,8 @@ def main() -> None:
           tempfile.TemporaryDirectory() as folder):
         vg.populate(LVS)
         conf_path = pathlib.Path(folder, 'cinder.conf')
-        conf = configparser.ConfigParser(interpolation=None)
-        conf.read_dict(cinder_conf(conf_path, [Backend(vg)],
-                                   unprivileged=True))
-        with conf_path.open('w') as file:
-            conf.write(file)
+        service_conf.write(conf_path, service_conf.cinder(
+            conf_path, {}, unprivileged=True))
         found = measure.turns(STARTS, bare=lambda: _bare(vg),
                               user=lambda: _as_user(conf_path, vg))
     floor = statistics.median(itertools.chain(*found['bare']))

@@ -16,7 +16,7 @@ import subprocess
 
 import pytest
 
-from tests.shows import life
+from tests.lab import life
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -18,12 +18,14 @@ from unittest import mock
 from oslo_utils import units
 import pytest
 
+from tests.lab import faulty_lvm
 from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
-from tests.shows import faults
+from tests.lab.trial import SAFE
+from tests.lab.trial import trial as trial_of
 
 FAULTS = ('fails after its work', 'kills cinder-volume before its work',
-          'kills cinder-volume after its work', 'comes after a replacement')
+          'kills cinder-volume after its work', 'follows a replacement')
 
 
 @pytest.fixture(scope='module')
@@ -32,19 +34,19 @@ def trial(tmp_path_factory):
           ScratchVolumeGroup('faulty', size=units.Gi,
                              device_mapper=True) as group,
           mock.patch.dict(os.environ, group.environment),
-          faults.trial(cinder, group) as of_driver):
+          trial_of(cinder, group) as of_driver):
         yield of_driver
 
 
-@pytest.mark.parametrize('step', range(1, len(faults.MANAGE) + 1),
-                         ids=faults.MANAGE)
+@pytest.mark.parametrize('step', range(1, len(faulty_lvm.MANAGE) + 1),
+                         ids=faulty_lvm.MANAGE)
 @pytest.mark.parametrize('fault', FAULTS)
 def test_no_fault_of_a_manage_costs_data_or_name(trial, step, fault):
-    assert trial.manage(step, fault) in faults.SAFE
+    assert trial.manage(step, fault) in SAFE
 
 
-@pytest.mark.parametrize('step', range(1, len(faults.UNMANAGE) + 1),
-                         ids=faults.UNMANAGE)
+@pytest.mark.parametrize('step', range(1, len(faulty_lvm.UNMANAGE) + 1),
+                         ids=faulty_lvm.UNMANAGE)
 def test_no_kill_during_an_unmanage_costs_data_or_name(trial, step):
     assert trial.unmanage(step, 'kills cinder-volume after its work'
                           ) == 'killed, then done'

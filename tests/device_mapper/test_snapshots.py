@@ -16,7 +16,7 @@
 from oslo_utils import units
 import pytest
 
-from tests.shows import life
+from tests.lab import life
 
 SIZE = 64 * units.Mi
 

@@ -15,30 +15,32 @@
 
 import pytest
 
-from tests.shows import faults
+from tests.lab import faulty_lvm
+from tests.lab.trial import SAFE
+from tests.lab.trial import trial as trial_of
 
 
 @pytest.fixture
 def trial(cinder, group):
-    with faults.trial(cinder, group) as of_driver:
+    with trial_of(cinder, group) as of_driver:
         yield of_driver
 
 
-@pytest.mark.parametrize('step', range(1, len(faults.MANAGE) + 1),
-                         ids=faults.MANAGE)
-@pytest.mark.parametrize('fault', faults.FAULTS)
+@pytest.mark.parametrize('step', range(1, len(faulty_lvm.MANAGE) + 1),
+                         ids=faulty_lvm.MANAGE)
+@pytest.mark.parametrize('fault', faulty_lvm.FAULTS)
 def test_no_fault_of_a_manage_costs_data_or_name(trial, step, fault):
-    assert trial.manage(step, fault) in faults.SAFE
+    assert trial.manage(step, fault) in SAFE
 
 
-def test_what_cinder_does_not_record_is_given_back(trial):
+def test_an_lv_that_cinder_does_not_record_is_released_on_delete(trial):
     assert trial.manage(1, 'does its work', recorded=False
-                        ) == 'done, given back'
+                        ) == 'done, released on delete'
 
 
-@pytest.mark.parametrize('step', range(1, len(faults.UNMANAGE) + 1),
-                         ids=faults.UNMANAGE)
-@pytest.mark.parametrize('fault', faults.OF_UNMANAGE)
+@pytest.mark.parametrize('step', range(1, len(faulty_lvm.UNMANAGE) + 1),
+                         ids=faulty_lvm.UNMANAGE)
+@pytest.mark.parametrize('fault', faulty_lvm.OF_UNMANAGE)
 def test_no_fault_of_an_unmanage_costs_data_or_name(trial, step, fault):
     assert trial.unmanage(step, fault) in {'done', 'refused, then done',
                                            'killed, then done'}

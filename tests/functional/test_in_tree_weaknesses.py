@@ -22,8 +22,8 @@ import pytest
 from tests.functional.test_volumes import by_name
 from tests.functional.test_volumes import list_volumes
 from tests.lab import zoo
-from tests.lab.in_process import IN_TREE
-from tests.lab.in_process import OURS
+from tests.lab.service_conf import IN_TREE
+from tests.lab.service_conf import OURS
 
 
 @pytest.fixture(params=[

@@ -33,6 +33,5 @@ def group() -> Iterator[ScratchVolumeGroup]:
 @pytest.fixture(scope='session')
 def cinder(group: ScratchVolumeGroup) -> Iterator[CinderDeployment]:
     """A Cinder with this project's driver on that group."""
-    with CinderDeployment(Backend(group, {
-            'lvm_manage_without_device_mapper': 'true'})) as deployment:
+    with CinderDeployment(Backend(group)) as deployment:
         yield deployment

@@ -297,7 +297,7 @@ def test_a_failure_leaves_nothing_and_is_tried_again(lab, plan):
     cinder, group, client = lab
     change(plan, keep_two)
     before = group.names()
-    with cinder.failing_database('UPDATE ON volumes',
+    with cinder.database.failing('UPDATE ON volumes',
                                  "NEW.status = 'available'"):
         failed = client.run('volume', 'adoption', 'apply', plan)
     assert failed.returncode == 1

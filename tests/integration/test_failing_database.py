@@ -20,9 +20,9 @@ import pytest
 
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
-from tests.lab.in_process import IN_TREE
-from tests.lab.in_process import OURS
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.service_conf import IN_TREE
+from tests.lab.service_conf import OURS
 
 FAILURES = {
     'the size is not saved':
@@ -39,9 +39,7 @@ def empty(request):
     """A Cinder on a volume group of its own, and that group."""
     with (ScratchVolumeGroup('empty') as group,
           CinderDeployment(Backend(
-              group, {'lvm_manage_without_device_mapper': 'true'}
-              if request.param == OURS else {},
-              volume_driver=request.param)) as cinder):
+              group, volume_driver=request.param)) as cinder):
         yield cinder, group
 
 
@@ -54,14 +52,14 @@ def test_a_volume_whose_recording_failed_costs_no_lv_when_it_is_deleted(
     group.create(name, '4m')
     uuid = group.names()[name]
     written = cinder.log_path.stat().st_size
-    with cinder.failing_database(*FAILURES[failure]):
+    with cinder.database.failing(*FAILURES[failure]):
         volume = cinder.api.manage(
             {'source-name': name}).body['volume']['id']
         # What undoes the failed tasks fails too, before this.
         cinder.wait_for_log(
             "Flow 'volume_manage_existing_manager' .*"
             "transitioned into state '(SUCCESS|REVERTED)'", written)
-    if cinder.recorded_status(volume) == 'managing':
+    if cinder.database.status(volume) == 'managing':
         status = status or 'error'
     if status:
         reset = cinder.api.request('POST', f'volumes/{volume}/action',

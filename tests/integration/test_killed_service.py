@@ -23,10 +23,13 @@ import pytest
 
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
-from tests.lab.in_process import IN_TREE
-from tests.lab.in_process import OURS
+from tests.lab.faulty_lvm import FaultyLvm
+from tests.lab.faulty_lvm import MANAGE
+from tests.lab.faulty_lvm import MANAGE_IN_TREE
+from tests.lab.faulty_lvm import UNMANAGE
 from tests.lab.scratch import ScratchVolumeGroup
-from tests.shows import faults
+from tests.lab.service_conf import IN_TREE
+from tests.lab.service_conf import OURS
 
 # manage_existing_get_size has a report of its own, before manage_existing.
 FIRST = 2
@@ -38,12 +41,10 @@ KILLS = {'with the command': ('halts before its work', True),
 def stage(request, tmp_path_factory):
     """A Cinder on a volume group of its own, that, and its LVM."""
     with ScratchVolumeGroup('empty') as group:
-        lvm = faults.FaultyLvm(tmp_path_factory.mktemp('lvm'), group.name)
+        lvm = FaultyLvm(tmp_path_factory.mktemp('lvm'), group.name)
         with CinderDeployment(
-                Backend(group, {'lvm_manage_without_device_mapper': 'true'}
-                        if request.param == OURS else {},
-                        volume_driver=request.param),
-                # Its commands would be counted.
+                Backend(group, volume_driver=request.param),
+                # Commands of periodic tasks would be counted.
                 default_options={'periodic_interval': '3600'},
                 environment={'PATH': lvm.path}) as cinder:
             yield cinder, group, lvm
@@ -79,7 +80,7 @@ def kill(cinder, lvm, with_commands):
     """
     lvm.wait_until_halted()
     cinder.kill(with_commands)
-    lvm.go_on()
+    lvm.resume()
     killed = cinder.log_path.stat().st_size
     cinder.start()
     return cinder.log_text(killed)
@@ -88,8 +89,8 @@ def kill(cinder, lvm, with_commands):
 def kill_before_it_is_recorded(cinder, lvm, message):
     lvm.wait_until_halted()
     written = cinder.log_path.stat().st_size
-    with cinder.locked_database():
-        lvm.go_on()
+    with cinder.database.locked():
+        lvm.resume()
         cinder.wait_for_log(message, written)
         cinder.kill(with_commands=False)
     killed = cinder.log_path.stat().st_size
@@ -109,7 +110,7 @@ def set_status(cinder, volume, status):
 
 def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
     """As doc/source/troubleshooting.rst tells."""
-    assert cinder.recorded_status(volume) == 'managing'
+    assert cinder.database.status(volume) == 'managing'
     tags = group.tags(state(group)['lv_name'])
     assert (f'as {volume} was interrupted' in log) is bool(tags)
     set_status(cinder, volume, 'error')
@@ -123,7 +124,7 @@ def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
     assert state(group) == lv
 
 
-@pytest.mark.parametrize('step', range(len(faults.MANAGE)), ids=faults.MANAGE)
+@pytest.mark.parametrize('step', range(len(MANAGE)), ids=MANAGE)
 @pytest.mark.parametrize('how', KILLS)
 def test_a_manage_that_was_killed_costs_nothing(stage, lv, step, how):
     cinder, group, lvm = stage
@@ -137,7 +138,7 @@ def test_a_manage_that_was_killed_costs_nothing(stage, lv, step, how):
 def test_a_manage_that_was_killed_before_it_was_recorded_costs_nothing(
         stage, lv):
     cinder, group, lvm = stage
-    lvm.break_at(FIRST + len(faults.MANAGE) - 1, 'halts after its work', '')
+    lvm.break_at(FIRST + len(MANAGE) - 1, 'halts after its work', '')
     volume = manage(cinder)
     log = kill_before_it_is_recorded(cinder, lvm, 'is now managed by Cinder')
     assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log)
@@ -148,7 +149,7 @@ def test_a_manage_that_was_killed_before_it_was_recorded_costs_nothing(
                    reason='the LV is deleted')
 def test_cinders_own_driver_loses_the_lv(stage, lv):
     cinder, group, lvm = stage
-    lvm.break_at(FIRST + len(faults.MANAGE_IN_TREE) - 1,
+    lvm.break_at(FIRST + len(MANAGE_IN_TREE) - 1,
                  'halts after its work', '')
     volume = manage(cinder)
     kill(cinder, lvm, with_commands=False)
@@ -158,8 +159,8 @@ def test_cinders_own_driver_loses_the_lv(stage, lv):
     assert group.names()
 
 
-@pytest.mark.parametrize('step', range(len(faults.UNMANAGE)),
-                         ids=faults.UNMANAGE)
+@pytest.mark.parametrize('step', range(len(UNMANAGE)),
+                         ids=UNMANAGE)
 @pytest.mark.parametrize('how', KILLS)
 def test_an_unmanage_that_was_killed_costs_nothing(stage, lv, step, how):
     cinder, group, lvm = stage
@@ -177,14 +178,14 @@ def test_an_unmanage_that_was_killed_before_it_was_recorded_costs_nothing(
     cinder, group, lvm = stage
     volume = manage(cinder)
     cinder.api.wait(volume, 'available')
-    lvm.break_at(len(faults.UNMANAGE), 'halts after its work', '')
+    lvm.break_at(len(UNMANAGE), 'halts after its work', '')
     cinder.api.unmanage(volume)
     kill_before_it_is_recorded(cinder, lvm, 'is no longer managed by Cinder')
     assert_that_it_can_be_unmanaged(cinder, group, volume, lv)
 
 
 def assert_that_it_can_be_unmanaged(cinder, group, volume, lv):
-    assert cinder.recorded_status(volume) == 'unmanaging'
+    assert cinder.database.status(volume) == 'unmanaging'
     set_status(cinder, volume, 'available')
     cinder.api.unmanage(volume)
     cinder.api.wait_until_gone(volume)

@@ -198,7 +198,7 @@ def test_a_refused_lv_ends_in_error_managing_and_the_log_tells_why(
     assert reply.status == 202
     refused = reply.body['volume']['id']
     api.wait(refused, 'error')
-    assert cinder.recorded_status(refused) == 'error_managing'
+    assert cinder.database.status(refused) == 'error_managing'
     told = [line for line in cinder.log_text().splitlines()
             if f'as volume {refused}: ' in line]
     assert len(told) == 1

@@ -19,7 +19,7 @@ tests.shows.stress` prints those. That the driver keeps nothing of a listing in
 memory is seen in tests/functional/test_volumes.py.
 """
 
-from tests.shows import stress
+from tests.lab import stress
 
 LVS = 1_200
 

@@ -31,7 +31,7 @@ LVS = 20
 def lab():
     """A group, and the Cinders."""
     with ScratchVolumeGroup('shared') as group:
-        backend = Backend(group, {'lvm_manage_without_device_mapper': 'true'})
+        backend = Backend(group)
         with CinderDeployment(backend) as one, CinderDeployment(
                 backend) as other:
             yield group, one, other

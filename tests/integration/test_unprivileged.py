@@ -32,9 +32,7 @@ def lab():
     """Such a Cinder, and its group with an LV of every kind."""
     with ScratchVolumeGroup(physical_volumes=2) as group:
         zoo.build(group)
-        with CinderDeployment(
-                Backend(group, {'lvm_manage_without_device_mapper': 'true'}),
-                unprivileged=True) as cinder:
+        with CinderDeployment(Backend(group), unprivileged=True) as cinder:
             yield cinder, group
 
 

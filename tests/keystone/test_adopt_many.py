@@ -24,9 +24,9 @@ import yaml
 from tests.lab import keystone
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
-from tests.lab.deployment import wait_for_pools
 from tests.lab.openstack_client import OpenStackClient
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.volume_api import wait_for_pools
 
 LVS = 6
 HOST = 'lab@lvm#lvm'

@@ -10,19 +10,17 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A cloud as operators run theirs: Keystone, and Cinder in its processes.
+"""A cloud as operators run it: Keystone, and Cinder in several processes.
 
-cinder-api, cinder-scheduler and a cinder-volume on each of two hosts, with
-MariaDB and RabbitMQ between them. Where starting processes is dear the cloud
-is smaller: Cinder in one process, and SQLite. That one has a device-mapper,
-and what can be done there alone: iSCSI, Glance with an image, and backups.
+cinder-api, cinder-scheduler and a cinder-volume on each of two hosts use
+MariaDB and RabbitMQ. In a guest, where starting a process takes long, the
+cloud is smaller: Cinder is one process, and the databases are SQLite. There a
+device-mapper makes more possible: iSCSI, Glance with an image, and backups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Mapping
-import configparser
 import contextlib
 import dataclasses
 import functools
@@ -30,8 +28,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import sysconfig
-from typing import Any
 
 from oslo_utils import units
 
@@ -39,21 +35,20 @@ from tests.lab import glance
 from tests.lab import infrastructure
 from tests.lab import keystone
 from tests.lab import processes
+from tests.lab import service_conf
 from tests.lab.deployment import Backend
-from tests.lab.deployment import cinder_conf
-from tests.lab.deployment import ISCSI
-from tests.lab.deployment import wait_for_pools
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.service_conf import SCRIPTS
+from tests.lab.volume_api import wait_for_pools
 
-# Of the hosts; each has a backend and a volume group of its own, so called.
+# Each is the name of a host, of its backend and of its volume group.
 NAMES = ('one', 'two')
-_SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 
 
 @dataclasses.dataclass(frozen=True)
 class Cloud:
-    """A cloud that runs.
+    """A running cloud.
 
     :ivar cinder_url: of the volume API, version 3
     :ivar pools: of both backends, host@backend#pool
@@ -71,7 +66,7 @@ class Cloud:
 @contextlib.contextmanager
 def running(folder: pathlib.Path, volume_driver: str,
             small: bool = False) -> Iterator[Cloud]:
-    """Within it, a cloud with two backends of this driver is up.
+    """Run a cloud with two backends of this driver.
 
     :param folder: for its files and logs
     :param small: in few processes and with device-mapper
@@ -82,10 +77,8 @@ def running(folder: pathlib.Path, volume_driver: str,
         one = cleanup.enter_context(scratch(NAMES[0]))
         two = cleanup.enter_context(scratch(NAMES[1], beside=one))
         backends = [
-            Backend(group, ISCSI if small
-                    or not volume_driver.startswith('cinder_lvm_manage')
-                    else {'lvm_manage_without_device_mapper': 'true'},
-                    group.name, volume_driver)
+            Backend(group, service_conf.ISCSI if small else {}, group.name,
+                    volume_driver)
             for group in (one, two)]
         if small:
             databases = {name: f'sqlite:///{folder}/{name}.sqlite'
@@ -107,22 +100,22 @@ def running(folder: pathlib.Path, volume_driver: str,
             identity.offer('image', 'glance', images_url)
             image = _image(identity, images_url)
             images = {'glance_api_servers': images_url}
-        conf: dict[str, dict[str, Any]] = {
+        conf: service_conf.Sections = {
             'DEFAULT': {
                 'transport_url': transport_url,
                 'auth_strategy': 'keystone',
                 'osapi_volume_listen_port': port,
-                'osapi_volume_workers': '1',
+                'osapi_volume_workers': 1,
                 **images,
             },
-            'database': {
-                'connection': databases['cinder'],
-                'sqlite_synchronous': 'false',
-            },
+            'database': {'connection': databases['cinder']},
             'keystone_authtoken': identity.conf(),
         }
-        start = _one_process if small else _processes
-        start(cleanup, folder, conf, backends, one.environment)
+        cinder = _Cinder(cleanup, folder, conf, port, one.environment)
+        if small:
+            cinder.start_one_process(backends)
+        else:
+            cinder.start_processes(backends)
         url = f'http://127.0.0.1:{port}/v3'
         identity.offer('block-storage', 'cinder', url)
         pools = wait_for_pools(lambda: identity.admin.get(
@@ -131,7 +124,7 @@ def running(folder: pathlib.Path, volume_driver: str,
 
 
 def _image(identity: keystone.Keystone, images_url: str) -> str:
-    """The id of a new image that all may use."""
+    """Make a public image, and return its id."""
     url = f'{images_url}/v2/images'
     image = identity.admin.post(url, json={
         'name': 'raw', 'visibility': 'public', 'disk_format': 'raw',
@@ -141,56 +134,55 @@ def _image(identity: keystone.Keystone, images_url: str) -> str:
     return str(image)
 
 
-def _one_process(cleanup: contextlib.ExitStack, folder: pathlib.Path,
-                 conf: Mapping[str, Mapping[str, Any]],
-                 backends: list[Backend],
-                 environment: Mapping[str, str]) -> None:
-    conf_path = _write(folder / 'cinder.conf', conf, backends)
-    cleanup.enter_context(processes.running(
-        sys.executable, '-m', 'tests.lab.cinder_server', str(conf_path),
-        log=folder / 'cinder.log', environment=environment, cwd=_CHECKOUT,
-        up=lambda: processes.accepts(
-            int(conf['DEFAULT']['osapi_volume_listen_port']))))
+@dataclasses.dataclass(frozen=True)
+class _Cinder:
+    """The services of Cinder, which `cleanup` stops.
 
+    :ivar conf: what they all have in their configuration
+    :ivar port: of the API
+    """
 
-def _processes(cleanup: contextlib.ExitStack, folder: pathlib.Path,
-               conf: Mapping[str, Mapping[str, Any]],
-               backends: list[Backend],
-               environment: Mapping[str, str]) -> None:
-    common = _write(folder / 'cinder.conf', conf, [])
-    with (folder / 'cinder-manage.log').open('wb') as log:
-        subprocess.run(
-            [_SCRIPTS / 'cinder-manage', '--config-file', common, 'db',
-             'sync'], check=True, stdout=log, stderr=log)
+    cleanup: contextlib.ExitStack
+    folder: pathlib.Path
+    conf: service_conf.Sections
+    port: int
+    environment: dict[str, str]
 
-    def start(command: str, conf_path: pathlib.Path, name: str,
-              port: int | None = None) -> None:
-        cleanup.enter_context(processes.running(
-            str(_SCRIPTS / command), '--config-file', str(conf_path),
-            log=folder / f'{name}.log',
-            environment={**environment, 'PATH': _path()},
-            up=lambda: port is None or processes.accepts(port)))
+    def start_one_process(self, backends: list[Backend]) -> None:
+        self._start(sys.executable, '-m', 'tests.lab.cinder_server',
+                    str(self._write('cinder.conf', backends)),
+                    name='cinder', listens=True)
 
-    for backend in backends:
-        host = {'DEFAULT': {**conf['DEFAULT'], 'host': backend.name}}
-        start('cinder-volume',
-              _write(folder / f'cinder-{backend.name}.conf',
-                     {**conf, **host}, [backend]),
-              f'cinder-volume-{backend.name}')
-    start('cinder-scheduler', common, 'cinder-scheduler')
-    start('cinder-api', common, 'cinder-api',
-          int(conf['DEFAULT']['osapi_volume_listen_port']))
+    def start_processes(self, backends: list[Backend]) -> None:
+        common = self._write('cinder.conf', [])
+        with (self.folder / 'cinder-manage.log').open('wb') as log:
+            subprocess.run(
+                [SCRIPTS / 'cinder-manage', '--config-file', common, 'db',
+                 'sync'], check=True, stdout=log, stderr=log)
+        for backend in backends:
+            own = self._write(f'cinder-{backend.name}.conf', [backend],
+                              {'DEFAULT': {'host': backend.name}})
+            self._start_service('cinder-volume', own,
+                                f'cinder-volume-{backend.name}')
+        self._start_service('cinder-scheduler', common, 'cinder-scheduler')
+        self._start_service('cinder-api', common, 'cinder-api', listens=True)
 
+    def _write(self, name: str, backends: list[Backend],
+               *own: service_conf.Sections) -> pathlib.Path:
+        path = self.folder / name
+        sections = {backend.name: backend.section() for backend in backends}
+        return service_conf.write(path, service_conf.cinder(path, sections),
+                                  self.conf, *own)
 
-def _write(path: pathlib.Path, sections: Mapping[str, Mapping[str, Any]],
-           backends: list[Backend]) -> pathlib.Path:
-    conf = configparser.ConfigParser(interpolation=None)
-    conf.read_dict(cinder_conf(path, backends))
-    conf.read_dict(sections)
-    with path.open('w') as file:
-        conf.write(file)
-    return path
+    def _start_service(self, command: str, conf_path: pathlib.Path, name: str,
+                       listens: bool = False) -> None:
+        self._start(str(SCRIPTS / command), '--config-file', str(conf_path),
+                    name=name, listens=listens)
 
-
-def _path() -> str:
-    return f"{_SCRIPTS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    def _start(self, *command: str, name: str, listens: bool) -> None:
+        """Start a service that logs to `name`.log, and listens or not."""
+        path = f"{SCRIPTS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        self.cleanup.enter_context(processes.running(
+            *command, log=self.folder / f'{name}.log', cwd=_CHECKOUT,
+            environment={**self.environment, 'PATH': path},
+            up=lambda: not listens or processes.accepts(self.port)))

@@ -10,12 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""CinderInProcess: what a driver needs of Cinder, without its services."""
+"""CinderInProcess: the parts of Cinder that a driver needs, no services."""
 
 from __future__ import annotations
 
 import pathlib
-import sys
 import types
 from typing import Any
 
@@ -33,33 +32,20 @@ import os_brick.privileged
 from oslo_config import cfg
 from oslo_utils import uuidutils
 
+from tests.lab import service_conf
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.service_conf import OURS
 
-OURS = 'cinder_lvm_manage.driver.LVMManageDriver'
-IN_TREE = 'cinder.volume.drivers.lvm.LVMVolumeDriver'
+_BACKEND = 'lvm'
 
-_CINDER_CONF = """
-[DEFAULT]
-state_path = {state}
-transport_url = fake://
-enabled_backends = lvm
-[database]
-connection = sqlite:///{state}/cinder.sqlite
-[oslo_concurrency]
-lock_path = {state}
-[privsep_osbrick]
-helper_command = {prefix}/bin/privsep-helper --config-file {state}/cinder.conf
-[lvm]
-"""
-
-# cinder.volume.manager, imported below, wants them at once.
+# The import of cinder.volume.manager, below, needs them.
 objects.register_all()
 
 
 class CinderInProcess:
-    """A context manager: a database, locks, and drivers loaded from a conf.
+    """A context manager: a database, locks, and drivers loaded from a file.
 
-    There can be one in a process, for so it is with Cinder's configuration.
+    A process can have only one, because Cinder's configuration is global.
     """
 
     def __init__(self, state: pathlib.Path,
@@ -67,8 +53,8 @@ class CinderInProcess:
         """Describe what `with` sets up.
 
         :param state: an empty folder
-        :param privileged_daemon: run os-brick's commands through a daemon, as
-            a cinder-volume does; else from this process, which is root's
+        :param privileged_daemon: run os-brick's commands by a daemon, as
+            cinder-volume does, instead of in this process
         """
         self._state = state
         self._privileged_daemon = privileged_daemon
@@ -91,29 +77,23 @@ class CinderInProcess:
 
     def driver(self, vg: ScratchVolumeGroup, volume_driver: str = OURS,
                **options: object) -> Any:
-        """A driver for the group, loaded and set up as cinder-volume does.
+        """Load and set up a driver for the group, as cinder-volume does.
 
-        :param options: of the backend's section
+        :param options: override those of the backend's section
         """
         from cinder.volume import manager
 
         self._configure({
-            'volume_driver': volume_driver,
-            'volume_group': vg.name,
-            'lvm_type': 'default',
-            'lvm_conf_file': vg.lvm_conf,
-            'lvm_suppress_fd_warnings': True,
-            'lvm_manage_without_device_mapper': True,
-            'target_helper': 'fake',
-            'volume_clear': 'none'} | options)
-        driver = manager.VolumeManager(service_name='lvm',
-                                       host='lab@lvm').driver
+            **service_conf.lvm_backend(vg, _BACKEND, volume_driver),
+            **options})
+        driver = manager.VolumeManager(
+            service_name=_BACKEND, host=f'lab@{_BACKEND}').driver
         driver.do_setup(context.get_admin_context())
         driver.check_for_setup_error()
         return driver
 
     def record_volume(self, **fields: object) -> objects.Volume:
-        """A volume in the database, as one that is being managed."""
+        """Record a volume that is being managed."""
         admin = context.get_admin_context()
         volume_type = db.volume_type_get_by_name(admin, '__DEFAULT__')
         volume = objects.Volume(admin, **{
@@ -124,13 +104,13 @@ class CinderInProcess:
         return objects.Volume.get_by_id(admin, volume.id)
 
     def record_volume_type(self, extra_specs: dict[str, str]) -> str:
-        """The id of a new volume type."""
+        """Record a volume type, and return its id."""
         return str(volume_types.create(
             context.get_admin_context(), uuidutils.generate_uuid(),
             extra_specs)['id'])
 
     def record_snapshot(self, parent: objects.Volume) -> objects.Snapshot:
-        """A snapshot in the database, as one that is being managed."""
+        """Record a snapshot that is being managed."""
         admin = context.get_admin_context()
         snapshot = objects.Snapshot(
             admin, volume_id=parent.id, volume_size=parent.size,
@@ -139,10 +119,8 @@ class CinderInProcess:
         snapshot.create()
         return objects.Snapshot.get_by_id(admin, snapshot.id)
 
-    def _configure(self, backend: dict[str, object]) -> None:
-        conf_file = self._state / 'cinder.conf'
-        conf_file.write_text(
-            _CINDER_CONF.format(state=self._state, prefix=sys.prefix)
-            + ''.join(f'{name} = {value}\n'
-                      for name, value in backend.items()))
-        cfg.CONF(['--config-file', str(conf_file)], project='cinder')
+    def _configure(self, backend: service_conf.Options) -> None:
+        path = self._state / 'cinder.conf'
+        service_conf.write(path, service_conf.cinder(path,
+                                                     {_BACKEND: backend}))
+        cfg.CONF(['--config-file', str(path)], project='cinder')

@@ -10,32 +10,31 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A Keystone of one's own, with an administrator and a catalog."""
+"""A Keystone with an administrator and a catalog."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-import configparser
 import contextlib
 import dataclasses
 import functools
 import pathlib
 import subprocess
-import sysconfig
 
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 from tests.lab import processes
+from tests.lab import service_conf
+from tests.lab.service_conf import SCRIPTS
 
 REGION = 'RegionOne'
 PASSWORD = 'lab'  # noqa: S105 on 127.0.0.1, for as long as a test runs
-_SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 
 
 @dataclasses.dataclass(frozen=True)
 class Keystone:
-    """A Keystone that runs; the user admin is its administrator.
+    """A running Keystone; the user admin is its administrator.
 
     :ivar url: of its API, version 3
     """
@@ -44,7 +43,7 @@ class Keystone:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """The administrator's, as clients read them in their environment."""
+        """The administrator's, as the environment variables of clients."""
         return {
             'OS_AUTH_URL': self.url,
             'OS_IDENTITY_API_VERSION': '3',
@@ -57,7 +56,7 @@ class Keystone:
         }
 
     def conf(self) -> dict[str, str]:
-        """The section keystone_authtoken of a service."""
+        """Return the section keystone_authtoken of a service."""
         return {
             'auth_type': 'password',
             'auth_url': self.url,
@@ -72,27 +71,27 @@ class Keystone:
 
     @functools.cached_property
     def admin(self) -> session.Session:
-        """Requests with the administrator's token."""
+        """A session with the administrator's token."""
         return session.Session(v3.Password(
             self.url, username='admin', password=PASSWORD,
             project_name='admin', user_domain_id='default',
             project_domain_id='default'))
 
     def make(self, kind: str, **fields: str) -> str:
-        """The id of a new project or user, in the domain default."""
+        """Make a project or user in the domain default; return its id."""
         made = self.admin.post(f'{self.url}/{kind}s', json={
             kind: {'domain_id': 'default', **fields}}).json()
         return str(made[kind]['id'])
 
     def grant(self, role: str, user_id: str, project_id: str) -> None:
-        """Give a user a role, of those that bootstrap has made."""
+        """Assign to a user one of the roles that bootstrap has made."""
         found, = self.admin.get(f'{self.url}/roles',
                                 params={'name': role}).json()['roles']
         self.admin.put(f'{self.url}/projects/{project_id}/users/{user_id}'
                        f"/roles/{found['id']}")
 
     def offer(self, kind: str, name: str, url: str) -> None:
-        """Put a service with a public endpoint into the catalog."""
+        """Add a service with a public endpoint to the catalog."""
         service = self.admin.post(f'{self.url}/services', json={'service': {
             'type': kind, 'name': name}}).json()['service']
         self.admin.post(f'{self.url}/endpoints', json={'endpoint': {
@@ -102,19 +101,20 @@ class Keystone:
 
 @contextlib.contextmanager
 def running(folder: pathlib.Path, database: str) -> Iterator[Keystone]:
-    """Within it, Keystone listens on 127.0.0.1.
+    """Run Keystone on 127.0.0.1.
 
     :param folder: for its files and its log
     :param database: SQLAlchemy's URL of an empty one
     """
     port = processes.free_port()
     url = f'http://127.0.0.1:{port}/v3'
-    conf_path = _write_conf(folder, database)
+    conf_path = service_conf.write(
+        folder / 'keystone.conf', service_conf.keystone(folder, database))
 
     def manage(*command: str) -> None:
         with (folder / 'keystone-manage.log').open('ab') as log:
             subprocess.run(
-                [_SCRIPTS / 'keystone-manage', '--config-file', conf_path,
+                [SCRIPTS / 'keystone-manage', '--config-file', conf_path,
                  *command], check=True, stdout=log, stderr=log)
 
     user = ('--keystone-user', 'root', '--keystone-group', 'root')
@@ -126,31 +126,13 @@ def running(folder: pathlib.Path, database: str) -> Iterator[Keystone]:
            *(part for interface in ('admin', 'internal', 'public')
              for part in (f'--bootstrap-{interface}-url', url)))
     with processes.running(
-            str(_SCRIPTS / 'uwsgi'), '--master', '--die-on-term',
+            str(SCRIPTS / 'uwsgi'), '--master', '--die-on-term',
             '--need-app', '--http-socket', f'127.0.0.1:{port}',
             '--enable-threads', '--threads', '4', '--buffer-size', '65535',
-            # It does close them; clients have to be told.
+            # It closes each connection; this header tells clients so.
             '--add-header', 'Connection: close',
             '--module', 'keystone.wsgi.api:application',
             log=folder / 'keystone-uwsgi.log',
             up=lambda: processes.accepts(port),
             environment={'OS_KEYSTONE_CONFIG_FILES': str(conf_path)}):
         yield Keystone(url)
-
-
-def _write_conf(folder: pathlib.Path, database: str) -> pathlib.Path:
-    conf = configparser.ConfigParser(interpolation=None)
-    conf.read_dict({
-        'DEFAULT': {'log_file': folder / 'keystone.log',
-                    'use_stderr': 'false'},
-        'database': {'connection': database, 'sqlite_synchronous': 'false'},
-        # A token is checked in a tenth of the time.
-        'cache': {'backend': 'oslo_cache.dict'},
-        'identity': {'password_hash_rounds': '4'},
-        'fernet_tokens': {'key_repository': folder / 'fernet-keys'},
-        'credential': {'key_repository': folder / 'credential-keys'},
-    })
-    path = folder / 'keystone.conf'
-    with path.open('w') as file:
-        conf.write(file)
-    return path

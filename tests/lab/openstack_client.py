@@ -16,39 +16,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import os
-import pathlib
 import subprocess
-import sysconfig
 
 from tests.lab import processes
 from tests.lab.deployment import CinderDeployment
-
-_OPENSTACK = pathlib.Path(sysconfig.get_path('scripts'), 'openstack')
+from tests.lab.service_conf import SCRIPTS
 
 
 class OpenStackClient:
-    """The command openstack, as an operator has it."""
+    """The command openstack, with an operator's credentials."""
 
     def __init__(self, cinder: CinderDeployment,
                  credentials: Mapping[str, str] | None = None) -> None:
-        """Describe whose commands they are.
+        """Describe who runs the commands.
 
-        :param credentials: as clients read them in their environment; None
-            for an administrator without Keystone
+        :param credentials: environment variables; None for an administrator
+            without Keystone
         """
         self._environment = os.environ | (credentials or {
             'OS_AUTH_TYPE': 'admin_token', 'OS_ENDPOINT': cinder.url,
             'OS_TOKEN': cinder.api.token}) | {'PYTHONWARNINGS': 'ignore'}
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Begin a command; stdout and stderr come together."""
+        """Start a command, with its stderr in its stdout."""
         return processes.start(
-            str(_OPENSTACK), *map(str, arguments), text=True,
+            str(SCRIPTS / 'openstack'), *map(str, arguments), text=True,
             env=self._environment, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """A command's exit status, and what it prints in stdout."""
+        """Run a command, with its stderr in its stdout."""
         process = self.start(*arguments)
         printed, _ = process.communicate()
         return subprocess.CompletedProcess(

@@ -10,11 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Servers as processes of one's own, stopped by their own ids.
+"""Server processes that listen on 127.0.0.1 and do not outlive their lab.
 
-Whatever is started here listens on 127.0.0.1 only, logs to a file, and is gone
-with all that it started when its context manager ends. If this process is
-killed instead, the kernel terminates what it has started.
+Each process logs to a file. When its context manager ends, it is stopped with
+all the processes that it has started. If the lab itself is killed, the kernel
+terminates its servers.
+
+mirakuru does not fit: it sends SIGTERM to the whole process group, so that the
+commands of a service end before the service; and it makes the group by Popen's
+preexec_fn, which the guest of tests/run/guest.py cannot afford.
 """
 
 from __future__ import annotations
@@ -26,27 +30,26 @@ import contextlib
 import os
 import pathlib
 import pwd
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from typing import Any
 
-_SECONDS_TO_START = 600
-_SECONDS_TO_STOP = 60
+from tests.lab import polling
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens yet."""
+    """Return a TCP port of 127.0.0.1 on which nothing listens yet."""
     with socket.create_server(('127.0.0.1', 0)) as listening:
         port: int = listening.getsockname()[1]
     return port
 
 
 def accepts(port: int) -> bool:
-    """Whether something listens on this port of 127.0.0.1."""
+    """Return whether a process listens on this port of 127.0.0.1."""
     try:
         socket.create_connection(('127.0.0.1', port), timeout=10).close()
     except OSError:
@@ -56,7 +59,7 @@ def accepts(port: int) -> bool:
 
 @contextlib.contextmanager
 def folder_of(user: str) -> Iterator[pathlib.Path]:
-    """A temporary folder that belongs to a user of this machine."""
+    """Make a temporary folder that belongs to a user of this machine."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         entry = pwd.getpwnam(user)
@@ -65,41 +68,48 @@ def folder_of(user: str) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def running(*command: str, log: pathlib.Path, up: Callable[[], bool],
+def running(*command: str, log: pathlib.Path, up: Callable[[], object],
             environment: Mapping[str, str] | None = None,
-            cwd: pathlib.Path | None = None,
-            user: str | None = None) -> Iterator[subprocess.Popen[Any]]:
-    """Within it, the command runs and is up.
+            cwd: pathlib.Path | None = None, user: str | None = None,
+            seconds_to_stop: float = 60) -> Iterator[subprocess.Popen[Any]]:
+    """Run a command, from when it is up until the context ends.
 
-    :param log: where its standard output and error go
-    :param up: tells whether it can be used
-    :param environment: more for its environment
-    :param user: who it runs as, in that user's own group alone; None for root
-    :raises RuntimeError: it ended, or is not up after ten minutes
+    :param log: the file to which its standard output and error are appended
+    :param up: returns whether the command can be used
+    :param environment: variables besides those of this process
+    :param user: the user it runs as, in that user's own group only; None for
+        root
+    :param seconds_to_stop: after SIGTERM, before it is killed
+    :raises RuntimeError: it exited, or was not up in time
     """
-    with log.open('wb') as file:
+    with log.open('ab') as file:
         process = start(
             *command, stdin=subprocess.DEVNULL, stdout=file,
             stderr=subprocess.STDOUT, env=os.environ | (environment or {}),
             cwd=cwd, user=user,
             group=pwd.getpwnam(user).pw_gid if user else None,
             extra_groups=[] if user else None)
+
+    def is_up() -> object:
+        if process.poll() is not None:
+            raise RuntimeError(f'exit status {process.returncode}')
+        return up()
+
     try:
-        deadline = time.monotonic() + _SECONDS_TO_START
-        while not up():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"`{' '.join(command)}` did not start:\n"
-                                   f'{_tail(log)}')
-            time.sleep(0.2)
+        try:
+            polling.wait_for('its start', is_up)
+        except (RuntimeError, TimeoutError) as error:
+            raise RuntimeError(f'`{shlex.join(command)}` did not start: '
+                               f'{error}:\n{_tail(log)}') from error
         yield process
     finally:
-        stop(process, _SECONDS_TO_STOP)
+        stop(process, seconds_to_stop)
 
 
 def start(*command: str, **options: Any) -> subprocess.Popen[Any]:
     """Start a command that receives SIGTERM when this process has ended.
 
-    It has a session of its own, so that whatever it starts can be found.
+    It has a session of its own, by which stop() finds what it has started.
 
     :param options: of Popen
     """
@@ -108,22 +118,24 @@ def start(*command: str, **options: Any) -> subprocess.Popen[Any]:
 
 
 def stop(process: subprocess.Popen[Any], seconds: float) -> None:
-    """Terminate it; after so long, or when it has ended, its whole session."""
+    """Terminate a process that start() returned, then kill its session.
+
+    :param seconds: before it is killed
+    """
     process.terminate()
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
     finally:
-        # What it has started ends when it does; nothing may outlive the lab.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def run(*command: str) -> int:
-    """The exit status of a program that cleans up when it is terminated.
+    """Run a program that cleans up on SIGTERM, and return its exit status.
 
-    subprocess.run() kills what it runs when it is interrupted.
+    If it is interrupted, subprocess.run() kills what it runs.
     """
     with subprocess.Popen(command) as process:
         try:
@@ -134,15 +146,15 @@ def run(*command: str) -> int:
 
 
 def required(program: str, *folders: str) -> str:
-    """The path of a program of bindep.txt's profile tempest.
+    """Return the path of a program of bindep.txt's profile tempest.
 
     :raises RuntimeError: it is not installed
     """
     path = shutil.which(program, path=os.pathsep.join(
         [*folders, os.environ.get('PATH', os.defpath), '/usr/sbin']))
     if path is None:
-        raise RuntimeError(f'no {program} here: see the profile tempest of '
-                           'bindep.txt')
+        raise RuntimeError(f'{program} not found: install the packages of '
+                           "bindep.txt's profile tempest")
     return path
 
 

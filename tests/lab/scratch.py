@@ -86,7 +86,7 @@ class ScratchVolumeGroup:
         self.name = name
         self._count = physical_volumes
         self._size = size
-        self._device_mapper = device_mapper
+        self.device_mapper = device_mapper
         self._breakable = breakable
         self._metadata_size = metadata_size
         self._beside = beside
@@ -106,7 +106,7 @@ class ScratchVolumeGroup:
             else:
                 self.lvm_conf = folder / 'lvm.conf'
                 self.lvm_conf.write_text(_LVM_CONF.format(
-                    folder=folder, activation=int(self._device_mapper)))
+                    folder=folder, activation=int(self.device_mapper)))
                 self.environment = {'LVM_SYSTEM_DIR': str(folder),
                                     'LVM_SUPPRESS_FD_WARNINGS': '1',
                                     'LC_ALL': 'C'}
@@ -126,7 +126,7 @@ class ScratchVolumeGroup:
         self._cleanup.close()
 
     def _deactivate(self) -> None:
-        if self._device_mapper:
+        if self.device_mapper:
             self.lvm('vgchange', '--activate', 'n', self.name)
 
     def _attach(self, image: pathlib.Path,
@@ -175,7 +175,7 @@ class ScratchVolumeGroup:
         :raises RuntimeError: it failed
         """
         printed = _output(*command, environment=self.environment)
-        if self._device_mapper and _UDEVD_SOCKET.exists():
+        if self.device_mapper and _UDEVD_SOCKET.exists():
             # udevd probes each LV that LVM has written to. Until it is done
             # the LV is open, and a suspended one would block it.
             _output('udevadm', 'settle')

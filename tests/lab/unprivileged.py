@@ -27,12 +27,11 @@ import shutil
 import stat
 import subprocess
 import sys
-import sysconfig
 import tempfile
 
-# Where pip puts what Cinder's wheel brings for /etc and /usr/bin.
-_ETC = pathlib.Path(sysconfig.get_path('data'), 'etc', 'cinder')
-_SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
+from tests.lab.service_conf import ETC
+from tests.lab.service_conf import SCRIPTS
+
 # Debian's number for this user.
 _ID = 64061
 _ROOTWRAP = '/usr/local/bin/cinder-rootwrap'
@@ -75,7 +74,7 @@ def _install(cinder_conf: str, lvm_conf: str) -> None:
     sudoers.write_text('cinder ALL = (root) NOPASSWD: '
                        f'{_ROOTWRAP} /etc/cinder/rootwrap.conf *\n')
     sudoers.chmod(0o440)
-    shutil.copytree(_ETC, '/etc/cinder')
+    shutil.copytree(ETC / 'cinder', '/etc/cinder')
     shutil.copy(cinder_conf, '/etc/cinder/cinder.conf')
     # Not in /etc/cinder: Cinder's lvremove does not look there.
     conf = pathlib.Path(lvm_conf).read_text()
@@ -85,7 +84,7 @@ def _install(cinder_conf: str, lvm_conf: str) -> None:
                                             '\n    udev_rules = 0')
     pathlib.Path('/etc/lvm/lvm.conf').write_text(conf)
     for script in ('cinder-rootwrap', 'privsep-helper'):
-        os.symlink(_SCRIPTS / script, f'/usr/local/bin/{script}')
+        os.symlink(SCRIPTS / script, f'/usr/local/bin/{script}')
 
 
 def _lay_over(folder: pathlib.Path, layers: pathlib.Path) -> None:

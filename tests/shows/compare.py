@@ -34,9 +34,9 @@ from oslo_log import log as logging
 from tests.lab import signals
 from tests.lab import zoo
 from tests.lab.in_process import CinderInProcess
-from tests.lab.in_process import IN_TREE
-from tests.lab.in_process import OURS
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.service_conf import IN_TREE
+from tests.lab.service_conf import OURS
 
 
 def main() -> None:

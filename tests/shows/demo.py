@@ -26,8 +26,8 @@ from tests.lab import signals
 from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
-from tests.lab.deployment import Reply
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.volume_api import Reply
 
 
 def main() -> None:
@@ -37,9 +37,7 @@ def main() -> None:
         _say('A volume group with LVs of every kind, none made by Cinder')
         _show_lvs(vg)
         _say('A Cinder starts on it, with LVMManageDriver')
-        # Without device-mapper no LV here can be active, let alone open.
-        with CinderDeployment(Backend(vg, {
-                'lvm_manage_without_device_mapper': 'true'})) as cinder:
+        with CinderDeployment(Backend(vg)) as cinder:
             print(f'listening on {cinder.url}\nthe backend is {cinder.host}')
             _adopt_and_give_back(vg, cinder)
         _say('Cinder has stopped; the volume group is removed')
@@ -76,7 +74,7 @@ def _adopt_and_give_back(vg: ScratchVolumeGroup,
     _show(refused)
     refused_id = refused.body['volume']['id']
     api.wait(refused_id, 'error')
-    print(f'status in the database: {cinder.recorded_status(refused_id)}')
+    print(f'status in the database: {cinder.database.status(refused_id)}')
     for line in cinder.log_text().splitlines():
         if 'WARNING cinder_lvm_manage' in line and refused_id in line:
             print(textwrap.fill(line, 79, subsequent_indent='    '))

@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from collections.abc import Mapping
-import configparser
 import dataclasses
 import os
 import pathlib
@@ -31,7 +30,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from typing import Any
@@ -42,14 +40,15 @@ import testtools
 from tests.lab import cloud
 from tests.lab import keystone
 from tests.lab import processes
+from tests.lab import service_conf
 from tests.lab import signals
+from tests.lab.service_conf import IN_TREE
+from tests.lab.service_conf import OURS
+from tests.lab.service_conf import SCRIPTS
 
-OURS = 'cinder_lvm_manage.driver.LVMManageDriver'
-IN_TREE = 'cinder.volume.drivers.lvm.LVMVolumeDriver'
 _TESTS = (r'^(tempest\.api\.volume|cinder_tempest_plugin\.api'
           r'|cinder_lvm_manage)\.')
 _SECONDS_TO_STOP = 60
-_SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 
 # Tests that do not say, or not in a way that Tempest heeds here, what they
 # need: regular expressions on their names and tags. What they need is not
@@ -141,11 +140,11 @@ def _tempest(folder: pathlib.Path, tested: cloud.Cloud,
     # Tempest deletes each project's security groups, or finds none.
     tested.identity.offer('network', 'none', tested.identity.url)
     conf_path = _write_conf(folder, tested)
-    command = [str(_SCRIPTS / 'tempest'), 'run', '--config-file',
+    command = [str(SCRIPTS / 'tempest'), 'run', '--config-file',
                str(conf_path)]
     environment = {**os.environ,
-                   'PATH': f"{_SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run([str(_SCRIPTS / 'stestr'), 'init'], cwd=folder, check=True)
+                   'PATH': f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run([str(SCRIPTS / 'stestr'), 'init'], cwd=folder, check=True)
     listed = subprocess.run(
         [*command, '--list-tests', '--regex', options.tests], cwd=folder,
         env=environment, check=True, stdout=subprocess.PIPE,
@@ -219,10 +218,9 @@ def _add(outcomes: Outcomes, test: Mapping[str, Any]) -> None:
 
 
 def _write_conf(folder: pathlib.Path, tested: cloud.Cloud) -> pathlib.Path:
-    conf = configparser.ConfigParser(interpolation=None)
     copies = str(tested.image is not None)
     seconds = '1200' if tested.image else '300'
-    conf.read_dict({
+    return service_conf.write(folder / 'tempest.conf', {
         'DEFAULT': {'log_file': folder / 'tempest.log', 'debug': 'true',
                     'use_stderr': 'false'},
         'oslo_concurrency': {'lock_path': folder / 'tempest-lock'},
@@ -261,10 +259,6 @@ def _write_conf(folder: pathlib.Path, tested: cloud.Cloud) -> pathlib.Path:
             'backup': copies,
         },
     })
-    path = folder / 'tempest.conf'
-    with path.open('w') as file:
-        conf.write(file)
-    return path
 
 
 def _keep(folder: pathlib.Path, kept: pathlib.Path) -> None:

@@ -13,7 +13,7 @@
 
 """Runs a Python module where there is a device-mapper: here, or in a guest.
 
-`python -m tests.lab.guest MODULE ARGUMENTS`, as root, from the top of the
+`python -m tests.run.guest MODULE ARGUMENTS`, as root, from the top of the
 checkout. The guest is a User-Mode Linux, an ordinary process with this
 machine's own files for a root file system, so that the same checkout and
 Python are there, and what is written to the checkout is brought back.
@@ -37,9 +37,9 @@ import shutil
 import subprocess
 import sys
 
-from tests.lab import machine
 from tests.lab import processes
 from tests.lab import signals
+from tests.run import machine
 
 _KERNEL = 'linux.uml'
 _COMPILER = 'gcc'

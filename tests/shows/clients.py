@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What the command line clients can do: python -m tests.lab.clients.
+"""What the command line clients can do: python -m tests.shows.clients.
 
 Runs the commands of doc/source/clients.rst as typed, against a cloud with
 Keystone, and prints what becomes of each. As root.
@@ -24,17 +24,15 @@ import os
 import pathlib
 import shlex
 import subprocess
-import sysconfig
 import tempfile
-import time
 
 from tests.lab import cloud
+from tests.lab import polling
 from tests.lab import signals
 from tests.lab import zoo
+from tests.lab.service_conf import OURS
+from tests.lab.service_conf import SCRIPTS
 
-_SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
-_SECONDS = 300
-_DRIVER = 'cinder_lvm_manage.driver.LVMManageDriver'
 _PACKAGES = ('python-cinderclient', 'python-openstackclient', 'openstacksdk',
              'cinder', 'keystone')
 
@@ -83,7 +81,7 @@ def main() -> None:
     """Run every command, first of one client, then of the other."""
     print(', '.join(f'{name} {metadata.version(name)}' for name in _PACKAGES))
     with (tempfile.TemporaryDirectory() as folder,
-          cloud.running(pathlib.Path(folder), _DRIVER) as tested):
+          cloud.running(pathlib.Path(folder), OURS) as tested):
         group = tested.groups[0]
         group.restore(zoo.origin_with_snapshot('web', 'web-friday'))
         group.create('db', '1g')
@@ -104,7 +102,7 @@ def main() -> None:
 def _run(tested: cloud.Cloud, command: str, words: dict[str, str]) -> None:
     line = command.format_map(words)
     done = subprocess.run(
-        [str(_SCRIPTS / shlex.split(line)[0]), *shlex.split(line)[1:]],
+        [str(SCRIPTS / shlex.split(line)[0]), *shlex.split(line)[1:]],
         env={**os.environ, **tested.identity.credentials,
              'PYTHONWARNINGS': 'ignore'},
         capture_output=True, text=True, check=False)
@@ -114,18 +112,17 @@ def _run(tested: cloud.Cloud, command: str, words: dict[str, str]) -> None:
 
 
 def _wait(tested: cloud.Cloud) -> None:
-    """Until nothing changes its status any more."""
-    deadline = time.monotonic() + _SECONDS
+    """Return when no volume and no snapshot changes its status any more."""
     admin = tested.identity.admin
-    while time.monotonic() < deadline:
-        statuses = [
+
+    def statuses() -> set[str]:
+        return {
             resource['status'] for kind in ('volumes', 'snapshots')
             for resource in admin.get(
-                f'{tested.cinder_url}/{kind}/detail').json()[kind]]
-        if set(statuses) <= {'available', 'error'}:
-            return
-        time.sleep(0.5)
-    raise RuntimeError(f'there is still something {statuses}')
+                f'{tested.cinder_url}/{kind}/detail').json()[kind]}
+
+    polling.wait_for('status available or error of all volumes and snapshots',
+                     statuses, lambda found: found <= {'available', 'error'})
 
 
 if __name__ == '__main__':

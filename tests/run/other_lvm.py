@@ -12,7 +12,7 @@
 
 """Runs a command with the LVM of another Debian release first in PATH.
 
-`python -m tests.lab.other_lvm RELEASE FOLDER COMMAND...`, from the top of the
+`python -m tests.run.other_lvm RELEASE FOLDER COMMAND...`, from the top of the
 checkout. The release's packages are unpacked into the folder once.
 """
 

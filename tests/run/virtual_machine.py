@@ -12,7 +12,7 @@
 
 """Runs a Python module in a virtual machine with Debian's kernel and udevd.
 
-`python -m tests.lab.virtual_machine MODULE ARGUMENTS`, as root, from the top
+`python -m tests.run.virtual_machine MODULE ARGUMENTS`, as root, from the top
 of the checkout. QEMU emulates the processors; it needs no KVM. The machine has
 no network interface. Its root file system is this machine's, over 9p, so that
 the same checkout and Python are there, and what is written to the checkout is
@@ -31,8 +31,8 @@ import subprocess
 import sys
 import tempfile
 
-from tests.lab import machine
 from tests.lab import signals
+from tests.run import machine
 
 _EMULATOR = 'qemu-system-x86_64'
 _UDEVD = '/lib/systemd/systemd-udevd'
