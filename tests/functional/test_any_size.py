@@ -62,7 +62,8 @@ def test_a_thin_lv_is_not_copied_without_its_zeros(
     host = {'capabilities': {
         'location_info': f'LVMVolumeDriver:host:thin:{destination}:0'}}
     with mock.patch.object(lvm.LVMVolumeDriver, 'migrate_volume',
-                           return_value=(True, None)) as copied:
+                           autospec=True, return_value=(True, None)
+                           ) as copied:
         assert driver.migrate_volume(None, moved, host) == (
             (True, None) if here else (False, None))
     assert copied.called is here
@@ -72,9 +73,10 @@ def test_an_lv_that_is_longer_than_its_record_is_migrated_whole(
         group, driver, volume):
     long = volume(size=1)
     group.create(long.name, '1028m')
-    with mock.patch.object(lvm.LVMVolumeDriver, 'migrate_volume') as copied:
+    with mock.patch.object(lvm.LVMVolumeDriver, 'migrate_volume',
+                           autospec=True) as copied:
         driver.migrate_volume(None, long, {'capabilities': {}})
-    (_, given, _), _ = copied.call_args
+    (_, _, given, _), _ = copied.call_args
     assert (given['name'], given['size']) == (long.name, 2)
 
 
@@ -93,8 +95,10 @@ def test_an_lv_is_cleared_to_its_end_and_no_further(
     driver = load(volume_clear='zero', volume_clear_size=at_most)
     deleted = volume(size=2, launched_at=NOW)
     group.create(deleted.name, size)
-    with (mock.patch.object(os.path, 'exists', return_value=True),
-          mock.patch.object(volume_utils, 'copy_volume') as copied):
+    with (mock.patch.object(os.path, 'exists', autospec=True,
+                            return_value=True),
+          mock.patch.object(volume_utils, 'copy_volume',
+                            autospec=True) as copied):
         driver.delete_volume(deleted)
     (source, device, mib, _), _ = copied.call_args
     assert (source, mib) == ('/dev/zero', cleared)
@@ -107,8 +111,10 @@ def test_of_a_thick_snapshot_its_room_is_cleared(zoo_group, load):
     room = next(int(row['lv_size'])
                 for row in zoo_group.report('lv_name', 'lv_size')
                 if row['lv_name'] == 'thick-snapshot')
-    with (mock.patch.object(os.path, 'exists', return_value=True),
-          mock.patch.object(volume_utils, 'copy_volume') as copied):
+    with (mock.patch.object(os.path, 'exists', autospec=True,
+                            return_value=True),
+          mock.patch.object(volume_utils, 'copy_volume',
+                            autospec=True) as copied):
         driver._clear_volume({'name': 'thick-snapshot'}, is_snapshot=True)
     (_, device, mib, _), _ = copied.call_args
     assert device == '/dev/mapper/scratch-thick--snapshot-cow'
@@ -125,14 +131,18 @@ def test_a_revert_makes_the_snapshot_anew_with_its_tags(
     zoo_group.lvm('lvchange', '--addtag', 'cinder_lvm_manage:name=monday',
                   f'{zoo_group.name}/_{taken.name}')
 
-    def lose_it(name):
+    def remove(name):
         zoo_group.lvm('lvremove', '--yes', f'{zoo_group.name}/{name}')
 
-    with (mock.patch.object(driver.vg, 'revert', side_effect=lose_it),
-          mock.patch.object(driver.vg, 'deactivate_lv'),
-          mock.patch.object(driver.vg, 'activate_lv'),
-          mock.patch.object(driver, 'create_snapshot', side_effect=lambda _:
-                            zoo_group.create(f'_{taken.name}', '4m'))):
+    def create_anew(_):
+        zoo_group.create(f'_{taken.name}', '4m')
+
+    with (mock.patch.object(driver.vg, 'revert', autospec=True,
+                            side_effect=remove),
+          mock.patch.object(driver.vg, 'deactivate_lv', autospec=True),
+          mock.patch.object(driver.vg, 'activate_lv', autospec=True),
+          mock.patch.object(driver, 'create_snapshot', autospec=True,
+                            side_effect=create_anew)):
         driver.revert_to_snapshot(None, origin, taken)
     assert zoo_group.tags(f'_{taken.name}') == {
         'cinder_lvm_manage:name=monday'}
@@ -192,10 +202,10 @@ def test_in_odd_extents_a_clone_is_as_long_as_its_record(odd_group, driver,
                                                          volume):
     source, clone = volume(size=1), volume(size=1)
     driver.create_volume(source)
-    with mock.patch.object(lvm.LVMVolumeDriver,
-                           'create_cloned_volume') as copied:
+    with mock.patch.object(lvm.LVMVolumeDriver, 'create_cloned_volume',
+                           autospec=True) as copied:
         driver.create_cloned_volume(clone, source)
-    (made, copied_from), _ = copied.call_args
+    (_, made, copied_from), _ = copied.call_args
     assert made.size == 1
     assert copied_from['size'] * units.Gi == int(
         odd_group.report('lv_size')[0]['lv_size'])
@@ -206,10 +216,10 @@ def test_a_clone_of_an_lv_longer_than_its_record_holds_all_of_it(
         group, driver, volume, size):
     source, clone = volume(size=1), volume(size=1)
     group.create(source.name, size)
-    with mock.patch.object(lvm.LVMVolumeDriver,
-                           'create_cloned_volume') as copied:
+    with mock.patch.object(lvm.LVMVolumeDriver, 'create_cloned_volume',
+                           autospec=True) as copied:
         driver.create_cloned_volume(clone, source)
-    (made, copied_from), _ = copied.call_args
+    (_, made, copied_from), _ = copied.call_args
     assert (made.name, made.size) == (clone.name, 2)
     assert copied_from['size'] * 1024 == int(size[:-1])
     clone.refresh()

@@ -109,8 +109,9 @@ def test_no_sequence_of_resets_and_deletes_removes_what_cinder_never_got(
     failed = type(failed).get_by_id(failed._context, failed.id)
     failed.status = first
     failed.save()
-    with (mock.patch.object(processutils, 'execute', side_effect=(
-              processutils.ProcessExecutionError(exit_code=5))),
+    with (mock.patch.object(
+              processutils, 'execute', autospec=True,
+              side_effect=processutils.ProcessExecutionError(exit_code=5)),
           pytest.raises(exception.VolumeBackendAPIException)):
         driver.delete_volume(failed)
     failed.status = second

@@ -97,7 +97,7 @@ class _WithOurDriver:
         vg.inventory.return_value = ZOO
         group = mock.patch.object(LVMManageDriver, '_volume_group', vg)
         lv = mock.patch.object(
-            LVMManageDriver, '_found',
+            LVMManageDriver, '_found', autospec=True,
             return_value=FoundLV(ZOO.by_name['size-1g'], ZOO))
         for patch in (ours, group, lv):
             patch.start()
