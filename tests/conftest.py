@@ -15,13 +15,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from collections.abc import Iterator
 import contextlib
+import os
 from typing import Any
+from typing import TYPE_CHECKING
+from unittest import mock
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.lab import signals
+
+if TYPE_CHECKING:
+    from tests.lab.in_process import CinderInProcess
+    from tests.lab.scratch import ScratchVolumeGroup
 
 # Less than tox waits for pytest, by tox.ini.
 _SECONDS = 100
@@ -74,3 +82,16 @@ def pytest_keyboard_interrupt() -> None:
         with contextlib.suppress(EOFError, worker.channel.RemoteError,
                                  worker.channel.TimeoutError):
             worker.channel.waitclose(_SECONDS)
+
+
+@pytest.fixture(scope='module')
+def in_process(group: ScratchVolumeGroup,
+               tmp_path_factory: pytest.TempPathFactory
+               ) -> Iterator[CinderInProcess]:
+    """Cinder's database and locks, for drivers of the module's group."""
+    # The import takes seconds, and most tests do not need it.
+    from tests.lab.in_process import CinderInProcess
+
+    with (mock.patch.dict(os.environ, group.environment),
+          CinderInProcess(tmp_path_factory.mktemp('cinder')) as cinder):
+        yield cinder

@@ -12,14 +12,10 @@
 
 """LVM commands that go wrong on an LV that is active."""
 
-import os
-from unittest import mock
-
 from oslo_utils import units
 import pytest
 
 from tests.lab import faulty_lvm
-from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
 from tests.lab.trial import SAFE
 from tests.lab.trial import trial as trial_of
@@ -29,12 +25,15 @@ FAULTS = ('fails after its work', 'kills cinder-volume before its work',
 
 
 @pytest.fixture(scope='module')
-def trial(tmp_path_factory):
-    with (CinderInProcess(tmp_path_factory.mktemp('cinder')) as cinder,
-          ScratchVolumeGroup('faulty', size=units.Gi,
-                             device_mapper=True) as group,
-          mock.patch.dict(os.environ, group.environment),
-          trial_of(cinder, group) as of_driver):
+def group():
+    with ScratchVolumeGroup('faulty', size=units.Gi,
+                            device_mapper=True) as vg:
+        yield vg
+
+
+@pytest.fixture(scope='module')
+def trial(in_process, group):
+    with trial_of(in_process, group) as of_driver:
         yield of_driver
 
 

@@ -28,7 +28,6 @@ from cinder import exception
 from oslo_utils import units
 import pytest
 
-from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
 
 
@@ -42,13 +41,6 @@ def group():
         yield vg
 
 
-@pytest.fixture(scope='module')
-def in_process(group, tmp_path_factory):
-    os.environ.update(group.environment)
-    with CinderInProcess(tmp_path_factory.mktemp('cinder')) as cinder:
-        yield cinder
-
-
 class States:
     """The group, and drivers for it."""
 
@@ -57,8 +49,7 @@ class States:
         self.in_process = in_process
 
     def driver(self, **options):
-        return self.in_process.driver(
-            self.group, lvm_manage_without_device_mapper=False, **options)
+        return self.in_process.driver(self.group, **options)
 
     def volume(self):
         return self.in_process.record_volume()

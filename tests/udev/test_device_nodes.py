@@ -22,7 +22,6 @@ import time
 from oslo_utils import units
 import pytest
 
-from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
 
 DEV = pathlib.Path('/dev')
@@ -36,15 +35,8 @@ def group():
 
 
 @pytest.fixture(scope='module')
-def in_process(group, tmp_path_factory):
-    os.environ.update(group.environment)
-    with CinderInProcess(tmp_path_factory.mktemp('cinder')) as cinder:
-        yield cinder
-
-
-@pytest.fixture(scope='module')
 def driver(group, in_process):
-    return in_process.driver(group, lvm_manage_without_device_mapper=False)
+    return in_process.driver(group)
 
 
 @pytest.fixture
