@@ -10,17 +10,17 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A whole Cinder in one process: python -m tests.lab.cinder_server CONF.
+"""Every service of Cinder in one process: -m tests.lab.cinder_server CONF.
 
-Starts Cinder's volume, scheduler, backup and API services as its own commands
-do, with messages in memory; prints where it listens, and ends on SIGTERM. It
-must not stand in for any part of Cinder.
+deployment.py and cloud.py run it. It starts Cinder's volume, scheduler, backup
+and API services as their commands do, with messages in memory, prints the URL
+of the API, and ends on SIGTERM. It must not replace any part of Cinder.
 """
 
 from __future__ import annotations
 
-# First of all imports, and for its effect alone: it patches the standard
-# library in the way of its release, which differs between releases.
+# The first import, because it patches the standard library, each release of
+# Cinder in its own way.
 import cinder.cmd.volume  # noqa: F401
 
 # isort: split
@@ -51,10 +51,10 @@ CONF = cfg.CONF
 
 
 class JSONDriver(impl_fake.FakeDriver):
-    """The transport fake://, but handing over what a message broker would.
+    """The transport fake://, with messages as a message broker delivers them.
 
-    The original hands the receiver the sender's own objects, and the caller
-    exceptions that no other process could know.
+    The original delivers the sender's own objects, and exceptions that another
+    process could not know.
     """
 
     def send(self, target: oslo_messaging.Target, ctxt: dict[str, Any],
@@ -86,20 +86,20 @@ class Service(service.Service):
             sys.exit(f'{self.binary} {self.host} does not work')
 
     def report_state(self) -> None:
-        # Cinder keeps the id on the class: all services would report for the
-        # one started last, and the others be taken for dead.
+        # Cinder keeps the id on the class. All services would report for the
+        # one that was started last, and the others would count as down.
         service.Service.service_id = self.origin_service_id
         super().report_state()
 
 
 def main(conf_path: str) -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM."""
     stopped = threading.Event()
     oslo_service.SignalHandler().add_handler('SIGTERM',
                                              lambda *_: stopped.set())
     _set_up(conf_path)
-    # The scheduler starts by asking the volume services what they have, and
-    # waits for answers.
+    # Volume services first: the scheduler asks them for their capabilities,
+    # and waits for the answers.
     services = [*map(_volume_service, CONF.enabled_backends),
                 Service.create(binary=constants.SCHEDULER_BINARY),
                 Service.create(binary=constants.BACKUP_BINARY,

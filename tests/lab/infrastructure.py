@@ -10,10 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""MariaDB and RabbitMQ of one's own, as Debian packages them.
+"""MariaDB and RabbitMQ from their Debian packages, not as system services.
 
-Not the system's: in temporary folders, with an epmd of its own for RabbitMQ,
-and without a system service.
+Their files are in temporary folders, and RabbitMQ has an epmd of its own.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ import pymysql
 
 from tests.lab import processes
 
-# mariadb-server-core, which brings no service that would have to be kept from
-# starting, brings no user of its own either.
+# mariadb-server-core has no service that would start, and no user of its own.
 _MARIADB_USER = 'nobody'
 _RABBITMQ_USER = 'rabbitmq'
 _RABBITMQ_FOLDER = '/usr/lib/rabbitmq/bin'
@@ -38,7 +36,7 @@ _RABBITMQ_FOLDER = '/usr/lib/rabbitmq/bin'
 @contextlib.contextmanager
 def mariadb(folder: pathlib.Path,
             databases: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Within it, MariaDB runs with these databases, reached by a socket.
+    """Run MariaDB with these databases, on a Unix socket.
 
     :param folder: for its log
     :returns: an SQLAlchemy URL for each database
@@ -67,7 +65,7 @@ def mariadb(folder: pathlib.Path,
                 f'--datadir={data}',
                 f'--socket={socket_path}', '--skip-networking',
                 f'--pid-file={home}/pid', '--max-connections=500',
-                # A lab's data need not outlive a power cut.
+                # A lab's data need not survive a power failure.
                 '--innodb-flush-log-at-trx-commit=0', '--skip-log-bin',
                 log=folder / 'mariadb.log', up=is_up,
                 user=_MARIADB_USER):
@@ -81,7 +79,7 @@ def mariadb(folder: pathlib.Path,
 
 @contextlib.contextmanager
 def rabbitmq(folder: pathlib.Path) -> Iterator[str]:
-    """Within it, RabbitMQ runs on 127.0.0.1, its distribution port too.
+    """Run RabbitMQ on 127.0.0.1, its distribution port too.
 
     :param folder: for its log
     :returns: the transport_url of oslo.messaging
@@ -90,7 +88,7 @@ def rabbitmq(folder: pathlib.Path) -> Iterator[str]:
     loopback = {'ERL_EPMD_ADDRESS': '127.0.0.1',
                 'ERL_EPMD_PORT': str(names_port)}
     with (processes.folder_of(_RABBITMQ_USER) as home,
-          # Where RabbitMQ finds none it starts a daemon that stays.
+          # Without it, RabbitMQ would start a daemon that is never stopped.
           processes.running(
               processes.required('epmd'), '-port', str(names_port),
               '-address', '127.0.0.1', log=folder / 'epmd.log',
@@ -115,7 +113,7 @@ def rabbitmq(folder: pathlib.Path) -> Iterator[str]:
                   'RABBITMQ_DIST_PORT': str(node_port),
                   'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
                       '-kernel inet_dist_use_interface {127,0,0,1}',
-                  # No shell around it, that would have to pass on signals.
+                  # Without a shell around it that does not forward signals.
                   'RUNNING_UNDER_SYSTEMD': 'true',
               })):
         yield f'rabbit://guest:guest@127.0.0.1:{port}/'

@@ -12,8 +12,8 @@
 
 """LVM's metadata of logical volumes as text, for vgcfgrestore.
 
-Where each kind's words are from: lvm2's lib/format_text/flags.c and the
-import functions of lib/*/*.c.
+The names of flags and fields are those of lvm2's lib/format_text/flags.c and
+of the import functions in lib/*/*.c.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from collections.abc import Iterable
 import hashlib
 from typing import Any
 
-# 2026-01-01 00:00:00 UTC, so that recorded reports stay the same.
+# 2026-01-01 00:00:00 UTC; constant, so that recorded reports do not change.
 _CREATED = 1767225600
 
-# The size of an extent of a group made by vgcreate without options.
+# vgcreate's default extent size, in bytes.
 EXTENT = 4 * 1024 * 1024
 
 
 def lv_uuid(lv_name: str) -> str:
-    """An LVM UUID that is always the same for a name."""
+    """Return an LVM UUID, always the same one for a name."""
     digits = hashlib.sha256(lv_name.encode()).hexdigest()[:32]
     ends = (6, 10, 14, 18, 22, 26, 32)
     return '-'.join(digits[start:end]
@@ -38,10 +38,12 @@ def lv_uuid(lv_name: str) -> str:
 
 
 def segment(kind: str, extents: int, start: int = 0, /, **fields: Any) -> str:
-    """One segment of an LV.
+    """Return the text of one segment of an LV.
 
-    :param fields: as LVM names them; a str is quoted, a list is put in
-        brackets, an int is as it is
+    :param kind: the segment type
+    :param extents: the number of them
+    :param start: the segment's first extent in the LV
+    :param fields: by LVM's names; a str is quoted, a list is in brackets
     """
     lines = [f'start_extent = {start}', f'extent_count = {extents}',
              f'type = "{kind}"']
@@ -50,9 +52,9 @@ def segment(kind: str, extents: int, start: int = 0, /, **fields: Any) -> str:
 
 
 def linear(first: int, extents: int, start: int = 0, pv: str = 'pv0') -> str:
-    """A segment on consecutive extents of a physical volume.
+    """Return a segment on consecutive extents of a physical volume.
 
-    :param first: the number of the first of them there
+    :param first: the number of the first extent on the physical volume
     """
     return segment('striped', extents, start, stripe_count=1,
                    stripes=[pv, first])
@@ -62,7 +64,7 @@ def logical_volume(name: str, *segments: str,
                    status: Iterable[str] = ('READ', 'WRITE', 'VISIBLE'),
                    flags: Iterable[str] = (),
                    tags: Iterable[str] = ()) -> str:
-    """An LV of these segments."""
+    """Return the text of an LV with these segments."""
     numbered = '\n'.join(f'segment{number} {{\n{text}\n}}'
                          for number, text in enumerate(segments, start=1))
     tag_line = f'tags = {_value(list(tags))}\n' if tags else ''
@@ -74,7 +76,7 @@ def logical_volume(name: str, *segments: str,
 
 
 def logical_volumes(texts: Iterable[str]) -> str:
-    """The section for ScratchVolumeGroup.restore."""
+    """Return the section that ScratchVolumeGroup.restore() needs."""
     return 'logical_volumes {\n' + ''.join(texts) + '}\n'
 
 

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""ScratchVolumeGroup: a real volume group of its own, on loop devices.
+"""ScratchVolumeGroup: a real volume group on loop devices of its own.
 
-Unless told otherwise its LVM never asks for a device-mapper: it runs on any
-kernel, and metadata of any kind of LV can be put in with vgcfgrestore.
+By default its LVs are never activated. It then needs no device-mapper, so it
+works on any kernel, and vgcfgrestore can add LVs of any kind.
 """
 
 from __future__ import annotations
@@ -58,16 +58,17 @@ backup {{
 
 _UDEVD_SOCKET = pathlib.Path('/run/udev/control')
 
-# The end of the filter: no other device is LVM's.
+# The end of global_filter: LVM ignores every other device.
 _REST = '"r|.*|" ]'
 
 
 class ScratchVolumeGroup:
-    """A context manager; root and the packages of bindep.txt are needed.
+    """A context manager; needs root and the packages of bindep.txt.
 
-    :ivar name: the volume group's
+    :ivar name: of the volume group
+    :ivar device_mapper: whether LVs are activated
     :ivar lvm_conf: path of its lvm.conf
-    :ivar environment: what a process needs in its environment to see it
+    :ivar environment: the variables with which a process sees the group
     """
 
     def __init__(self, name: str = 'scratch', physical_volumes: int = 1,
@@ -76,12 +77,11 @@ class ScratchVolumeGroup:
                  beside: ScratchVolumeGroup | None = None) -> None:
         """Describe the group that `with` makes.
 
-        :param size: of each physical volume, in bytes; sparse
-        :param device_mapper: activate LVs; the kernel has to be able to
-        :param metadata_size: room for the metadata, as pvcreate has it; that
-            of 50,000 LVs, if not told otherwise
-        :param breakable: its physical volumes can be made to fail
-        :param beside: another group, whose lvm.conf is to be this one's too
+        :param size: of each physical volume, in bytes; the files are sparse
+        :param device_mapper: activate LVs, which the kernel must support
+        :param breakable: allow broken_physical_volume()
+        :param metadata_size: of pvcreate; by default, enough for 50,000 LVs
+        :param beside: a group whose lvm.conf this one shares
         """
         self.name = name
         self._count = physical_volumes
@@ -133,10 +133,11 @@ class ScratchVolumeGroup:
                 cleanup: contextlib.ExitStack) -> str:
         with image.open('wb') as file:
             file.truncate(self._size)
-        # Before it is attached: an interrupt may come while losetup runs.
+        # Registered first, because an interrupt may come during losetup.
         cleanup.callback(_detach, image)
         device = _output('losetup', '--find', '--show', str(image)).strip()
-        # Detached when nobody has it open: even if this process is killed.
+        # The kernel detaches it when no process has it open any more, even
+        # if this process is killed.
         cleanup.callback(os.close, os.open(device, os.O_RDONLY))
         _detach(image)
         if not self._breakable:
@@ -149,7 +150,7 @@ class ScratchVolumeGroup:
 
     @contextlib.contextmanager
     def broken_physical_volume(self) -> Iterator[None]:
-        """The last physical volume fails in whatever is done to it."""
+        """Let the last physical volume fail each read and write."""
         name = pathlib.Path(self._devices[-1]).name
         table = _output('dmsetup', 'table', name)
         for loaded in (f'0 {self._size // 512} error', table):
@@ -161,7 +162,7 @@ class ScratchVolumeGroup:
 
     @contextlib.contextmanager
     def configured(self, *settings: str) -> Iterator[None]:
-        """Within it, lvm.conf has more settings, like report/prefixes=1."""
+        """Add settings to lvm.conf, such as report/prefixes=1."""
         text = self.lvm_conf.read_text()
         self.lvm_conf.write_text('\n'.join((text, *settings, '')))
         try:
@@ -170,24 +171,24 @@ class ScratchVolumeGroup:
             self.lvm_conf.write_text(text)
 
     def lvm(self, *command: str) -> str:
-        """What an LVM command prints.
+        """Run an LVM command, and return its output.
 
-        :raises RuntimeError: it failed
+        :raises RuntimeError: the command failed
         """
         printed = _output(*command, environment=self.environment)
         if self.device_mapper and _UDEVD_SOCKET.exists():
-            # udevd probes each LV that LVM has written to. Until it is done
-            # the LV is open, and a suspended one would block it.
+            # udevd probes each LV that was written to. Until it is done, the
+            # LV is open; and a suspended LV would block udevd.
             _output('udevadm', 'settle')
         return printed
 
     def create(self, lv_name: str, size: str) -> None:
-        """Make a linear LV; the size is lvcreate's, like 4m or 1g."""
+        """Make a linear LV of a size such as 4m or 1g."""
         self.lvm('lvcreate', '--yes', '--name', lv_name, '--size', size,
                  self.name)
 
     def report(self, *fields: str) -> list[dict[str, str]]:
-        """These fields of all LVs, hidden ones too, as lvs has them."""
+        """Return the fields that lvs reports of every LV, hidden ones too."""
         printed = self.lvm('lvs', '--all', '--reportformat', 'json',
                            '--units', 'b', '--nosuffix',
                            '--options', ','.join(fields), self.name)
@@ -195,21 +196,22 @@ class ScratchVolumeGroup:
         return rows
 
     def names(self) -> dict[str, str]:
-        """The LVs' UUIDs by their names."""
+        """Return the UUID of each LV by its name."""
         return {row['lv_name'].strip('[]'): row['lv_uuid']
                 for row in self.report('lv_name', 'lv_uuid')}
 
     def tags(self, lv_name: str) -> set[str]:
-        """The tags of one LV."""
+        """Return the tags of an LV."""
         tags, = (row['lv_tags'] for row in self.report('lv_name', 'lv_tags')
                  if row['lv_name'] == lv_name)
         return set(filter(None, tags.split(',')))
 
     def extents(self, lv_uuid: str) -> tuple[str, int, int]:
-        """Where the data of a linear LV lie, active or not.
+        """Find the data of a linear LV, which need not be active.
 
-        :returns: the physical volume's device, and first and number of bytes
-        :raises LookupError: there is no such LV
+        :returns: the physical volume's device, the offset there and the size,
+            in bytes
+        :raises LookupError: no LV has this UUID
         """
         rows = json.loads(self.lvm(
             'pvs', '--segments', '--reportformat', 'json', '--units', 'b',
@@ -224,44 +226,47 @@ class ScratchVolumeGroup:
         raise LookupError(f'no LV has the UUID {lv_uuid}')
 
     def changes(self) -> int:
-        """How often the group's metadata has been written."""
+        """Return the metadata's sequence number; each change increases it."""
         return int(self.lvm('vgs', '--noheadings', '--options', 'vg_seqno',
                             self.name))
 
     def metadata(self) -> str:
-        """The group's metadata, as vgcfgbackup writes it."""
+        """Return the group's metadata as vgcfgbackup writes it."""
         path = self.lvm_conf.with_name('backup.vg')
         self.lvm('vgcfgbackup', '--file', str(path), self.name)
         return path.read_text()
 
-    def put_back(self, metadata: str) -> None:
-        """Make the group what the text says, with vgcfgrestore."""
+    def replace_metadata(self, metadata: str) -> None:
+        """Replace the group's metadata with vgcfgrestore."""
         path = self.lvm_conf.with_name('restore.vg')
         path.write_text(metadata)
         self.lvm('vgcfgrestore', '--force', '--file', str(path), self.name)
 
     def restore(self, section: str) -> None:
-        """Put a `logical_volumes { ... }` section into an empty group."""
+        """Add a section `logical_volumes { ... }` to an empty group."""
         text = self.metadata()
         end = text.rindex('}')
-        self.put_back(text[:end] + section + text[end:])
+        self.replace_metadata(text[:end] + section + text[end:])
 
     def edit(self, pattern: str, replacement: str) -> None:
         """Change the group's metadata by a regular expression."""
         text, count = re.subn(pattern, replacement, self.metadata())
         if count == 0:
-            raise ValueError(f'nothing in the metadata matches {pattern!r}')
-        self.put_back(text)
+            raise ValueError(f'{pattern!r} not found in the metadata')
+        self.replace_metadata(text)
 
     def populate(self, count: int,
                  name: Callable[[int], str] = 'lv-{:05}'.format) -> None:
-        """Fill an empty group with linear LVs of 12 MiB, named by number."""
+        """Add linear LVs of 12 MiB to an empty group.
+
+        :param name: returns the name for a number
+        """
         self.restore(logical_volumes(
             logical_volume(name(number), linear(3 * number, 3))
             for number in range(count)))
 
     def lose_physical_volume(self) -> None:
-        """Hide the last physical volume, as if its disk were gone."""
+        """Hide the last physical volume, as if its disk were missing."""
         self._filter(f'"a|^{self._devices[-1]}$|", ', '')
 
     def _filter(self, old: str, new: str) -> None:

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A program that a signal stops unwinds first, so that its labs clean up."""
+"""Signals that stop a program only after its labs have cleaned up."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class _State:
-    """Whether an interrupt may be raised, and the one that waits for that."""
+    """Whether interrupts may be raised, and the name of a pending one."""
 
     interruptible = True
-    waiting: str | None = None
+    pending: str | None = None
 
 
 def unwind_when_stopped() -> None:
     """Turn the first SIGHUP, SIGINT or SIGTERM into a KeyboardInterrupt.
 
-    The signals that follow it are ignored: on Ctrl-C, tox sends one of its
-    own to a program that has already received the terminal's.
+    The signals that follow are ignored: after Ctrl-C, tox sends SIGINT to a
+    program that has already received the terminal's.
     """
     for number in _SIGNALS:
-        # A program that nohup started outlives its terminal. SIGINT is
-        # ignored in whatever a script starts in the background, but it is how
-        # tox stops a program.
+        # Programs run by nohup ignore SIGHUP and should go on to do so.
+        # Programs that a script starts in the background ignore SIGINT too,
+        # but tox stops a program with it.
         if (number != signal.SIGHUP
                 or signal.getsignal(number) != signal.SIG_IGN):
             signal.signal(number, _interrupt)
 
 
 def set_interruptible(whether: bool) -> None:
-    """From now on, raise an interrupt at once, or let it wait."""
+    """From now on, raise interrupts at once, or keep them pending."""
     _State.interruptible = whether
-    if whether and _State.waiting:
-        waiting, _State.waiting = _State.waiting, None
-        raise KeyboardInterrupt(waiting)
+    if whether and _State.pending:
+        pending, _State.pending = _State.pending, None
+        raise KeyboardInterrupt(pending)
 
 
 @contextlib.contextmanager
 def interruptible(whether: bool) -> Iterator[None]:
-    """Within it, an interrupt is raised at once, or waits for the end."""
+    """Raise interrupts at once, or keep them pending until the end."""
     before = _State.interruptible
     try:
         set_interruptible(whether)
@@ -64,12 +64,12 @@ def interruptible(whether: bool) -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: types.FrameType | None) -> None:
-    # Ignored, and not just without effect: the commands that clean up inherit
-    # that, so that a second Ctrl-C does not stop them.
+    # SIG_IGN and not a handler without effect, because the commands that clean
+    # up inherit SIG_IGN: a second Ctrl-C does not stop them.
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     name = signal.Signals(number).name
     if not _State.interruptible:
-        _State.waiting = name
+        _State.pending = name
     else:
         raise KeyboardInterrupt(name)

@@ -10,13 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Starts the lab's Cinder as a user without rights, as packages install it.
+"""Runs a module as the user cinder, with the rights that packages give it.
 
 `unshare --mount python -m tests.lab.unprivileged CINDER_CONF LVM_CONF MODULE`,
-as root. In a mount namespace of its own it makes this machine one where Cinder
-is installed: with a user cinder, the configuration in /etc/cinder, beside it
-the rootwrap filters as Cinder's wheel brings them, and the line in sudoers.
-Then it becomes that user, and runs the module with that cinder.conf.
+as root; deployment.py runs it. In its own mount namespace it installs Cinder
+as packages do: the user cinder, the configuration and the rootwrap filters of
+Cinder's wheel in /etc/cinder, and the line in sudoers. Then it becomes that
+user, and runs the module with that cinder.conf.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ import tempfile
 from tests.lab.service_conf import ETC
 from tests.lab.service_conf import SCRIPTS
 
-# Debian's number for this user.
+# The uid and gid that Debian's package gives the user cinder.
 _ID = 64061
 _ROOTWRAP = '/usr/local/bin/cinder-rootwrap'
-# Where Cinder's filters let a daemon have its socket.
+# The only folder in which Cinder's filters allow a daemon's socket.
 _SOCKETS = '/tmp'  # noqa: S108
 
 
@@ -44,22 +44,22 @@ def main(cinder_conf: str, lvm_conf: str, module: str) -> None:
     _run('mount', '--make-rprivate', '/')
     layers = pathlib.Path('/mnt')
     _run('mount', '-t', 'tmpfs', 'tmpfs', str(layers))
-    _lay_over(pathlib.Path('/etc'), layers)
-    _lay_over(pathlib.Path('/usr/local/bin'), layers)
+    _mount_overlay(pathlib.Path('/etc'), layers)
+    _mount_overlay(pathlib.Path('/usr/local/bin'), layers)
     if tempfile.gettempdir() != _SOCKETS:
-        # What a guest kernel has of this machine's files can be no socket.
+        # A guest kernel cannot make a socket among this machine's files.
         os.environ['TMPDIR'] = _SOCKETS
-        _lay_over(pathlib.Path(_SOCKETS), layers)
-    # The checkout may be below the folder for sockets: after that.
+        _mount_overlay(pathlib.Path(_SOCKETS), layers)
+    # After the overlay on the folder for sockets, which may hold the checkout.
     for path in (sys.base_prefix, sys.prefix, os.getcwd(), cinder_conf):
-        _let_others_pass(pathlib.Path(path).resolve(), layers)
+        _let_all_enter(pathlib.Path(path).resolve(), layers)
     _install(cinder_conf, lvm_conf)
     for root, folders, files in os.walk(os.path.dirname(cinder_conf)):
         for name in ('.', *folders, *files):
             os.chown(os.path.join(root, name), _ID, _ID)
     os.execvp('setpriv', [  # noqa: S606
         'setpriv', '--reuid', 'cinder', '--regid', 'cinder', '--clear-groups',
-        # Another user's process loses the one that it was started with.
+        # A change of the user clears the signal that processes.py has set.
         '--pdeathsig', 'TERM',
         sys.executable, '-m', module, '/etc/cinder/cinder.conf'])
 
@@ -76,10 +76,10 @@ def _install(cinder_conf: str, lvm_conf: str) -> None:
     sudoers.chmod(0o440)
     shutil.copytree(ETC / 'cinder', '/etc/cinder')
     shutil.copy(cinder_conf, '/etc/cinder/cinder.conf')
-    # Not in /etc/cinder: Cinder's lvremove does not look there.
+    # In /etc/lvm, because Cinder's lvremove does not use lvm_conf_file.
     conf = pathlib.Path(lvm_conf).read_text()
     if 'DM_DISABLE_UDEV' in os.environ:
-        # sudo does not hand it on.
+        # sudo does not pass the variable on.
         conf = conf.replace('activation {', 'activation {\n    udev_sync = 0'
                                             '\n    udev_rules = 0')
     pathlib.Path('/etc/lvm/lvm.conf').write_text(conf)
@@ -87,8 +87,8 @@ def _install(cinder_conf: str, lvm_conf: str) -> None:
         os.symlink(SCRIPTS / script, f'/usr/local/bin/{script}')
 
 
-def _lay_over(folder: pathlib.Path, layers: pathlib.Path) -> None:
-    """What is written to the folder stays here, and others may pass it."""
+def _mount_overlay(folder: pathlib.Path, layers: pathlib.Path) -> None:
+    """Mount an overlay that hides writes from others, and let all enter."""
     layer = layers / str(folder).replace('/', '_')
     for name in ('upper', 'work'):
         (layer / name).mkdir(parents=True)
@@ -98,10 +98,10 @@ def _lay_over(folder: pathlib.Path, layers: pathlib.Path) -> None:
          str(folder))
 
 
-def _let_others_pass(path: pathlib.Path, layers: pathlib.Path) -> None:
+def _let_all_enter(path: pathlib.Path, layers: pathlib.Path) -> None:
     for folder in reversed(path.parents):
         if not folder.stat().st_mode & stat.S_IXOTH:
-            _lay_over(folder, layers)
+            _mount_overlay(folder, layers)
 
 
 def _run(*command: str) -> None:

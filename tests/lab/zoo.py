@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The zoo: a volume group with an LV of every kind, as real LVM metadata."""
+"""The zoo: LVs of every kind, as metadata of a real volume group."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.lab.metadata import logical_volumes
 from tests.lab.metadata import segment
 from tests.lab.scratch import ScratchVolumeGroup
 
-# Names as Cinder gives them.
+# Names by Cinder's default templates.
 VOLUME_ID = '11111111-1111-4111-8111-111111111111'
 CLONE_ID = '22222222-2222-4222-8222-222222222222'
 SNAPSHOT_ID = '33333333-3333-4333-8333-333333333333'
@@ -43,14 +43,14 @@ _HIDDEN = ('READ', 'WRITE')
 
 @dataclasses.dataclass
 class _Zoo:
-    """Collects the LVs' texts and knows which extents of pv0 are free."""
+    """The texts of LVs, and the first free extent of pv0."""
 
     vg_name: str
     texts: list[str] = dataclasses.field(default_factory=list)
     free: int = 0
 
     def disk(self, extents: int) -> str:
-        """A linear segment on extents of its own."""
+        """Return a linear segment on free extents."""
         self.free += extents
         return linear(self.free - extents, extents)
 
@@ -81,7 +81,7 @@ class _Zoo:
 
     def snapshot(self, number: int, name: str, origin: str, extents: int,
                  store: str = 'cow_store') -> None:
-        """A copy-on-write snapshot with room for one extent of changes."""
+        """Add a copy-on-write snapshot that can store one changed extent."""
         self.linear(name, 1)
         self.add(f'snapshot{number}', segment(
             'snapshot', extents, chunk_size=8, origin=origin,
@@ -102,7 +102,7 @@ class _Zoo:
 
 
 def build(vg: ScratchVolumeGroup) -> None:
-    """Fill an empty group with two physical volumes."""
+    """Add the zoo to an empty group of two physical volumes."""
     zoo = _Zoo(vg.name)
     _linear(zoo)
     _thin(zoo)
@@ -228,12 +228,12 @@ def _odd(zoo: _Zoo) -> None:
 
 
 def build_small(vg: ScratchVolumeGroup) -> None:
-    """Fill an empty group with one LV that nothing is wrong with."""
+    """Add one LV that is safe to manage to an empty group."""
     vg.restore(logical_volumes([logical_volume('sound', linear(0, 1))]))
 
 
 def build_partial(vg: ScratchVolumeGroup) -> None:
-    """One sound LV and one on a physical volume, of two, that is missing."""
+    """Add two LVs to an empty group, one of them on a missing disk."""
     vg.restore(logical_volumes([
         logical_volume('sound', linear(0, 1)),
         logical_volume('partial', linear(0, 1, pv='pv1'))]))
@@ -241,12 +241,12 @@ def build_partial(vg: ScratchVolumeGroup) -> None:
 
 
 def make_read_only(vg: ScratchVolumeGroup) -> None:
-    """Take WRITE from the group's flags; no LVM command does."""
+    """Remove WRITE from the group's flags, which no LVM command does."""
     vg.edit(r'(RESIZEABLE", "READ)", "WRITE', r'\1')
 
 
 def origin_with_snapshot(origin: str, snapshot: str) -> str:
-    """The metadata of a thick origin of 1 GiB with one snapshot."""
+    """Return the metadata of a thick origin of 1 GiB with one snapshot."""
     zoo = _Zoo('')
     zoo.linear(origin, GIB)
     zoo.snapshot(0, snapshot, origin, GIB)
@@ -254,7 +254,7 @@ def origin_with_snapshot(origin: str, snapshot: str) -> str:
 
 
 def thin_volumes_with_snapshots(vg_name: str, count: int) -> str:
-    """The metadata of a thin pool, `count` volumes and a snapshot of each."""
+    """Return the metadata of `count` thin LVs with a snapshot each."""
     zoo = _Zoo(vg_name)
     zoo.thin_pool(f'{vg_name}-pool')
     for number in range(count):
@@ -265,9 +265,11 @@ def thin_volumes_with_snapshots(vg_name: str, count: int) -> str:
 
 
 def half_thin(vg_name: str, count: int, name: Callable[[int], str]) -> str:
-    """The metadata of a thin pool and `count` LVs, named by number.
+    """Return the metadata of `count` LVs, of which half are thin.
 
-    Of four, two are linear, one is thin and one a snapshot of that.
+    Of four LVs two are linear, one is thin, and one is a snapshot of that.
+
+    :param name: returns the name for a number
     """
     zoo = _Zoo(vg_name)
     zoo.thin_pool(f'{vg_name}-pool')

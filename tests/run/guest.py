@@ -11,21 +11,20 @@
 #    under the License.
 
 
-"""Runs a Python module where there is a device-mapper: here, or in a guest.
+"""Runs a Python module with a device-mapper: on this host, or in a guest.
 
 `python -m tests.run.guest MODULE ARGUMENTS`, as root, from the top of the
-checkout. The guest is a User-Mode Linux, an ordinary process with this
-machine's own files for a root file system, so that the same checkout and
-Python are there, and what is written to the checkout is brought back.
+checkout. The guest is a User-Mode Linux, which is an ordinary process. Its
+root file system is this machine's, so that it has the same checkout and
+Python, and what it writes to the checkout stays there.
 
-There is no udevd in it: LVM makes the device nodes itself then, at once, where
-with udevd each activation would wait for its rules; virtual_machine.py has a
-guest with udevd.
+The guest has no udevd. LVM then makes the device nodes itself, and does not
+wait for udev's rules at each activation. virtual_machine.py has udevd.
 
-A process in it is sure of 256 MiB only: each page that does not lie in memory
-beside the one before it takes one of the mappings that this machine's
-vm.max_map_count, 65530, lets a process have. The guest kernel kills the one
-that needs more, and prints "UML ran out of memory on the host side".
+A process in the guest can use no more than 256 MiB for certain. Each page that
+is not contiguous in memory with the previous one takes a mapping, and
+vm.max_map_count, 65530, limits those. The guest kernel kills a process that
+needs more, and prints "UML ran out of memory on the host side".
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _KERNEL = 'linux.uml'
 _COMPILER = 'gcc'
 _PACKAGES = {_KERNEL: 'user-mode-linux', _COMPILER: 'gcc libc6-dev'}
 _HERE = pathlib.Path(__file__).parent
-# modprobe wants a folder lib/modules below the one it is given.
+# modprobe looks for lib/modules in it.
 _MODULE_ROOT = '/run/root'
 _COPY_MODULES = f"""
 export DM_DISABLE_UDEV=1 PYTHONPATH={shlex.quote(str(_HERE / 'vfork'))}
@@ -55,30 +54,30 @@ cp -r /usr/lib/uml/modules/$(uname -r) {_MODULE_ROOT}/lib/modules
 
 
 def main(module: str, *arguments: str) -> int:
-    """The exit status of the module; 1 if the guest ended before it."""
+    """Run the module; return its exit status, or 1 if the guest failed."""
     command = [sys.executable, '-m', module, *arguments]
     if _has_device_mapper():
-        print('device-mapper: that of this host', flush=True)
+        print('Using the device-mapper of this host', flush=True)
         return processes.run(*command)
     missing = [packages for command, packages in _PACKAGES.items()
                if not shutil.which(command)]
     if missing:
-        print('This host has no device-mapper, and not what a guest that has '
-              f"one takes: apt-get install {' '.join(missing)}",
+        print('This host has no device-mapper, and lacks packages for a guest '
+              f"that has one: apt-get install {' '.join(missing)}",
               file=sys.stderr)
         return 1
-    print('device-mapper: that of a User-Mode Linux guest', flush=True)
+    print('Using the device-mapper of a User-Mode Linux guest', flush=True)
     status = machine.run(
         machine.System(boot=_boot, disk='/dev/ubda', module_root=_MODULE_ROOT,
                        before_modules=_COPY_MODULES), command)
     if status is None:
-        print('The guest ended before its work did.', file=sys.stderr)
+        print('The guest ended before the module did.', file=sys.stderr)
         return 1
     return status
 
 
 def _has_device_mapper() -> bool:
-    # The node may be there without the kernel's part.
+    # The node may exist although the kernel has no device-mapper.
     try:
         os.close(os.open('/dev/mapper/control', os.O_RDWR))
     except OSError:

@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Runs a command in a guest kernel that has this machine's root file system.
+"""Runs a command in a guest kernel on this machine's root file system.
 
-guest.py and virtual_machine.py say what kernel that is and how it is booted.
-PID 1 of the guest is a script that mounts what a system needs, loads modules,
-starts the iSCSI daemons, runs the command and turns the machine off.
+guest.py and virtual_machine.py choose the kernel and boot it. PID 1 of the
+guest is a script that mounts file systems, loads modules, starts the iSCSI
+daemons, runs the command and powers the guest off.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ import subprocess
 import tempfile
 
 _SECONDS = 3 * 3600
-# Sparse. For all temporary files: a disk of its own is ten times as fast as
-# this machine's files are to the guest.
+# Of a sparse disk for all temporary files. The guest uses it ten times faster
+# than this machine's files.
 _DISK_BYTES = 64 * 1024 ** 3
 _MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
             'raid1', 'dm-cache', 'dm-cache-smq', 'loop', 'ext4', 'sd_mod',
             'iscsi_tcp', 'overlay', 'nbd', 'target_core_iblock',
             'target_core_file', 'iscsi_target_mod')
 
-# What is written to /etc is the guest's own: iscsiadm writes to /etc/iscsi,
-# and /etc/tgt tells tgtd where Cinder writes (with no */ in it, which ends a
-# comment there).
+# The guest has its own /etc, because iscsiadm writes to /etc/iscsi, and tgtd
+# reads from /etc/tgt where Cinder's targets are. (That pattern must not have
+# */ in it, which ends a comment there.)
 _INIT = """#!/bin/bash
 export HOME={home} PATH={path} LC_ALL=C
 mount -t proc proc /proc
@@ -73,14 +73,14 @@ halt -f -p
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class System:
-    """How one kind of guest differs from another.
+    """What differs between the kinds of guests.
 
-    :ivar boot: starts the guest, in a session of its own; it is passed a
-        folder that has `init` and the image `disk`
-    :ivar disk: the guest's device node of that image
-    :ivar module_root: the folder in which the guest finds lib/modules
-    :ivar modules: those of this kind of guest alone
-    :ivar overlays: folders of / that the guest has its own version of
+    :ivar boot: starts the guest in a session of its own; its argument is a
+        folder with the script `init` and the image `disk`
+    :ivar disk: the guest's device node for that image
+    :ivar module_root: the folder with the guest's lib/modules
+    :ivar modules: kernel modules that only this kind needs
+    :ivar overlays: folders of / to which the guest's writes are discarded
     :ivar before_modules: shell commands
     :ivar before_disk: shell commands
     """
@@ -96,9 +96,9 @@ class System:
 
 def run(system: System, command: list[str],
         parent: pathlib.Path | None = None) -> int | None:
-    """The exit status of the command; None if the guest ended before it.
+    """Run the command; return its exit status, or None if the guest failed.
 
-    :param parent: of the folder with the guest's files, if not the default
+    :param parent: of the folder for the guest's files
     :raises TimeoutExpired: the guest was stopped after three hours
     """
     with tempfile.TemporaryDirectory(dir=parent) as name:
@@ -121,7 +121,7 @@ def run(system: System, command: list[str],
         try:
             guest.wait(_SECONDS)
         finally:
-            # All processes of the session: User-Mode Linux has several.
+            # The whole session, because User-Mode Linux has many processes.
             if guest.poll() is None:
                 os.killpg(guest.pid, signal.SIGKILL)
                 guest.wait()

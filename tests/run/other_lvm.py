@@ -27,8 +27,8 @@ import sys
 
 _PACKAGES = 'lvm2,thin-provisioning-tools'
 
-# The release's programs need its C library, and that needs its own loader.
-# LVM goes by the name it is called by.
+# The release's programs need its C library, which needs its own loader. LVM
+# runs the command that it is named as.
 _WRAPPER = """#!/bin/sh
 exec {loader} --library-path {libraries} --argv0 "${{0##*/}}" {program} "$@"
 """
@@ -37,7 +37,7 @@ exec {loader} --library-path {libraries} --argv0 "${{0##*/}}" {program} "$@"
 def main(release: str, folder: str, *command: str) -> None:
     """Become the command; does not return.
 
-    :param release: as Debian names it, trixie
+    :param release: Debian's name for it, such as trixie
     """
     root = pathlib.Path(folder).resolve() / release
     if not root.exists():
@@ -60,7 +60,7 @@ def _unpack(release: str, root: pathlib.Path) -> None:
 
 
 def _mirror() -> str:
-    """The URI that apt has this machine's own Debian release from."""
+    """Return the URI from which apt gets this machine's Debian release."""
     running = platform.freedesktop_os_release()['VERSION_CODENAME']
     return subprocess.check_output(
         ['apt-get', 'indextargets', '--format', '$(REPO_URI)',
@@ -69,7 +69,7 @@ def _mirror() -> str:
 
 
 def _write_wrappers(unpacked: pathlib.Path, root: pathlib.Path) -> None:
-    """Write them as they have to be once what is unpacked is at root."""
+    """Write wrappers for the time when `unpacked` has been moved to root."""
     loader, = unpacked.glob('usr/lib/*/ld-linux-*.so.*')
     loader = root / loader.relative_to(unpacked)
     wrappers = unpacked / 'wrappers'

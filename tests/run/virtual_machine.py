@@ -15,12 +15,12 @@
 `python -m tests.run.virtual_machine MODULE ARGUMENTS`, as root, from the top
 of the checkout. QEMU emulates the processors; it needs no KVM. The machine has
 no network interface. Its root file system is this machine's, over 9p, so that
-the same checkout and Python are there, and what is written to the checkout is
-brought back. What it writes to /etc and /var is lost when it ends.
+it has the same checkout and Python, and what it writes to the checkout stays
+there. What it writes to /etc and /var is discarded.
 
-Its kernel comes from the Debian package, which is unpacked and not installed.
-It stays in .tox/virtual_machine, and beside it the console's log of the last
-run.
+Its kernel comes from the Debian package, which is unpacked into
+.tox/virtual_machine and not installed. The console's log of the last run is in
+the same folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FOLDER = pathlib.Path('.tox/virtual_machine').absolute()
 _UNPACKED = _FOLDER / 'packages'
 _CONSOLE = _FOLDER / 'console.log'
 _OVERLAYS = ('etc', 'var')
-# What mounts the root file system.
+# They are needed to mount the root file system.
 _FIRST_MODULES = ('virtio_pci', '9pnet_virtio', '9p')
 _INITRD = """#!/bin/busybox sh
 while read -r module; do /bin/busybox insmod "/modules/$module"; done </order
@@ -63,17 +63,17 @@ udevadm settle
 
 
 def main(module: str, *arguments: str) -> int:
-    """The exit status of the module; 1 if the machine ended before it."""
+    """Run the module; return its exit status, or 1 if the machine failed."""
     missing = [package for command, package in _PACKAGES.items()
                if not shutil.which(command)]
     if missing:
-        print('The virtual machine needs packages that are not installed: '
+        print('Packages for the virtual machine are not installed: '
               f"apt-get install {' '.join(missing)}", file=sys.stderr)
         return 1
     hidden = [each for each in _OVERLAYS if _FOLDER.is_relative_to(f'/{each}')]
     if hidden:
-        print(f'Results in /{hidden[0]} would be lost with the virtual '
-              'machine. Move the checkout to another folder.',
+        print(f'The virtual machine discards what it writes to /{hidden[0]}. '
+              'Move the checkout to another folder.',
               file=sys.stderr)
         return 1
     if not _UNPACKED.exists():
@@ -89,16 +89,16 @@ def main(module: str, *arguments: str) -> int:
         [sys.executable, '-m', module, *arguments], parent=_FOLDER)
     if status is None:
         print(_CONSOLE.read_text(errors='replace'), file=sys.stderr)
-        print('The virtual machine ended before its work did.',
+        print('The virtual machine ended before the module did.',
               file=sys.stderr)
         return 1
     return status
 
 
 def _unpack_packages() -> None:
-    """Download and unpack the newest kernel, and what its initrd runs."""
+    """Download and unpack the newest kernel, and busybox for its initrd."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
-    # Renamed when it is complete.
+    # The folder gets its name when it is complete.
     with tempfile.TemporaryDirectory(dir=_FOLDER) as name:
         folder = pathlib.Path(name)
         _run('apt-get', 'update', '-qq')
@@ -121,8 +121,8 @@ def _version() -> str:
 
 
 def _boot(folder: pathlib.Path) -> subprocess.Popen[bytes]:
-    # QEMU makes its standard output non-blocking for every process that
-    # shares it, so it has a pipe of its own.
+    # QEMU has a pipe of its own, because it makes its standard output
+    # non-blocking for every process that shares it.
     return subprocess.Popen(
         ['sh', '-c', '"$@" | cat', 'sh',
          _EMULATOR, '-machine', 'q35', '-cpu', 'max',
@@ -139,7 +139,7 @@ def _boot(folder: pathlib.Path) -> subprocess.Popen[bytes]:
 
 
 def _initrd(folder: pathlib.Path) -> pathlib.Path:
-    """Write the archive that loads 9p and runs the folder's init script."""
+    """Write an initrd that mounts / over 9p and runs the folder's init."""
     content = folder / 'initrd'
     for each in ('bin', 'modules', 'root'):
         content.joinpath(each).mkdir(parents=True)

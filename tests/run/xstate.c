@@ -13,13 +13,13 @@
  */
 
 /*
- * Lets User-Mode Linux run on processors with more registers than it knows.
+ * Makes User-Mode Linux run on processors with registers that it does not know.
  *
- * Linux takes a process's extended registers from a debugger only all at once.
- * The guest kernel of Debian 12 knows those of AVX-512; on a processor with
- * AMX tiles it panics ("ptrace set fp regs failed, errno = 14") as it starts
- * its first process. Preloaded into it, this ptrace leaves the registers that
- * it does not give as they are.
+ * Linux accepts a process's extended registers from a debugger only if all are
+ * set. The guest kernel of Debian 12 knows them up to AVX-512. On a processor
+ * with AMX tiles it panics ("ptrace set fp regs failed, errno = 14") when it
+ * starts its first process. This ptrace, preloaded into the guest kernel,
+ * keeps the values of the registers that the kernel does not set.
  */
 
 #define _GNU_SOURCE
@@ -34,7 +34,7 @@
 long ptrace(enum __ptrace_request request, ...)
 {
 	static long (*libc_ptrace)(enum __ptrace_request, ...);
-	/* Some 11 KiB with AMX; the kernel's word for what it filled is below. */
+	/* About 11 KiB with AMX; PTRACE_GETREGSET sets iov_len. */
 	static char registers[64 * 1024];
 	struct iovec all = { registers, sizeof(registers) };
 	struct iovec *given;

@@ -10,10 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What the command line clients can do: python -m tests.shows.clients.
+"""What the command line clients can do with this driver.
 
-Runs the commands of doc/source/clients.rst as typed, against a cloud with
-Keystone, and prints what becomes of each. As root.
+`python -m tests.shows.clients`, as root, runs the commands of
+doc/source/clients.rst against a cloud with Keystone, and prints the output and
+the exit status of each.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from tests.lab.service_conf import SCRIPTS
 _PACKAGES = ('python-cinderclient', 'python-openstackclient', 'openstacksdk',
              'cinder', 'keystone')
 
-# Both clients do the same to the same LVs: web with its snapshot web-friday,
-# and db. {db} is the UUID of db's LV, {host} the backend.
+# Both clients manage the same LVs: web with its snapshot web-friday, and db.
+# {db} is the UUID of db, and {host} the backend.
 _OPENSTACK = (
     'block storage volume manageable list {host}',
     'block storage volume manageable list --long {host}',
@@ -78,7 +79,7 @@ _CINDER = (
 
 
 def main() -> None:
-    """Run every command, first of one client, then of the other."""
+    """Run the commands of one client, then those of the other."""
     print(', '.join(f'{name} {metadata.version(name)}' for name in _PACKAGES))
     with (tempfile.TemporaryDirectory() as folder,
           cloud.running(pathlib.Path(folder), OURS) as tested):
@@ -95,7 +96,7 @@ def main() -> None:
                                   _CINDER)):
             for command in commands:
                 _run(tested, f'{client} {command}', words)
-            print('the LVs have their names again'
+            print('The LVs have their old names again.'
                   if group.names() == before else group.names())
 
 

@@ -10,19 +10,19 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The zoo seen by Cinder's LVM driver and by this one, side by side.
+"""Cinder's LVM driver and this one, compared on LVs of every kind.
 
-`python -m tests.shows.compare`, as root. For each visible LV of the zoo: is it
-listed as safe to manage, as a volume and as a snapshot, with which size in
-GiB; and what does the driver take it as. Thin LVs are shown to a thin backend,
-all others to a thick one; to be taken as a snapshot, an LV's origin is managed
-first. Every manage is on a fresh copy of the group.
+`python -m tests.shows.compare`, as root, prints a table. For each visible LV
+of the zoo it shows whether each driver lists it as safe to manage, as a volume
+and as a snapshot, with its size in GiB; and as which of them the driver
+manages it. Thin LVs are shown to a thin backend, all others to a thick one.
+Before an LV is managed as a snapshot, its origin is managed. After every
+manage, the group's metadata is restored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-import contextlib
+from collections.abc import Callable
 import os
 import pathlib
 import tempfile
@@ -50,7 +50,7 @@ def main() -> None:
         views = {(name, lvm_type): _View(cinder, vg, name, lvm_type)
                  for name in (IN_TREE, OURS)
                  for lvm_type in ('default', 'thin')}
-        titles = f"{'as volume':<14} {'as snapshot':<13} {'taken as':<16}"
+        titles = f"{'as volume':<14} {'as snapshot':<13} {'managed as':<16}"
         print(f"{'':<24} | {'Cinder lists it':<45} | this driver lists it\n"
               f"{'LV':<24} | {titles} | {titles.rstrip()}")
         for row in vg.report('lv_name', 'lv_layout', 'origin'):
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 class _View:
-    """What one driver makes of the zoo."""
+    """One driver, on the zoo."""
 
     def __init__(self, cinder: CinderInProcess, vg: ScratchVolumeGroup,
                  volume_driver: str, lvm_type: str) -> None:
@@ -79,40 +79,38 @@ class _View:
             self._driver.get_manageable_snapshots([], *order))
 
     def cells(self, name: str, origin: str) -> str:
-        """The columns of one LV."""
-        taken = [kind for kind, takes in (
-            ('volume', self._takes_volume(name)),
-            ('snapshot', self._takes_snapshot(name, origin))) if takes]
+        """Return the columns of one LV."""
+        managed = [kind for kind, managed in (
+            ('volume', self._manages_volume(name)),
+            ('snapshot', self._manages_snapshot(name, origin))) if managed]
         return (f'{_cell(self._volumes.get(name)):<14} '
                 f'{_cell(self._snapshots.get(name)):<13} '
-                f"{', '.join(taken) or '-':<16}")
+                f"{', '.join(managed) or '-':<16}")
 
-    def _takes_volume(self, name: str) -> bool:
-        with self._fresh_copy() as taken:
-            self._driver.manage_existing(self._cinder.record_volume(),
-                                         {'source-name': name})
-            taken.append(name)
-        return bool(taken)
+    def _manages_volume(self, name: str) -> bool:
+        return self._succeeds(lambda: self._driver.manage_existing(
+            self._cinder.record_volume(), {'source-name': name}))
 
-    def _takes_snapshot(self, name: str, origin: str) -> bool:
-        with self._fresh_copy() as taken:
+    def _manages_snapshot(self, name: str, origin: str) -> bool:
+        def manage() -> None:
             parent = self._cinder.record_volume()
             if origin:
                 self._driver.manage_existing(parent, {'source-name': origin})
             self._driver.manage_existing_snapshot(
                 self._cinder.record_snapshot(parent), {'source-name': name})
-            taken.append(name)
-        return bool(taken)
+        return self._succeeds(manage)
 
-    @contextlib.contextmanager
-    def _fresh_copy(self) -> Iterator[list[str]]:
-        """Whatever is done within is undone; any refusal ends it."""
+    def _succeeds(self, manage: Callable[[], None]) -> bool:
+        """Return whether it manages the LV, and restore the metadata."""
         metadata = self._vg.metadata()
         try:
-            with contextlib.suppress(Exception):
-                yield []
+            manage()
+        except Exception:  # noqa: BLE001 a refusal, of any class
+            return False
+        else:
+            return True
         finally:
-            self._vg.put_back(metadata)
+            self._vg.replace_metadata(metadata)
 
 
 def _by_name(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

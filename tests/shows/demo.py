@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The main job, shown: a real Cinder adopts LVs that it did not make.
+"""A demonstration: a real Cinder adopts LVs that it did not create.
 
-`python -m tests.shows.demo`, as root. Everything it makes is its own and is
-gone at the end: a volume group on loop devices, a Cinder on 127.0.0.1.
+`python -m tests.shows.demo`, as root. It makes a volume group on loop devices
+and runs a Cinder on 127.0.0.1; both are gone at the end.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ from tests.lab.volume_api import Reply
 
 
 def main() -> None:
-    """Run all steps; an answer that is not as expected ends it."""
+    """Run all steps; an unexpected answer of Cinder ends the program."""
     with ScratchVolumeGroup(physical_volumes=2) as vg:
         zoo.build(vg)
-        _say('A volume group with LVs of every kind, none made by Cinder')
+        _say('A volume group has LVs of every kind, none created by Cinder')
         _show_lvs(vg)
-        _say('A Cinder starts on it, with LVMManageDriver')
+        _say('Cinder starts on it, with LVMManageDriver')
         with CinderDeployment(Backend(vg)) as cinder:
-            print(f'listening on {cinder.url}\nthe backend is {cinder.host}')
-            _adopt_and_give_back(vg, cinder)
-        _say('Cinder has stopped; the volume group is removed')
+            print(f'Listening on {cinder.url}\nThe backend is {cinder.host}')
+            _manage_and_unmanage(vg, cinder)
+        _say('Cinder has stopped, and the volume group is removed')
 
 
-def _adopt_and_give_back(vg: ScratchVolumeGroup,
+def _manage_and_unmanage(vg: ScratchVolumeGroup,
                          cinder: CinderDeployment) -> None:
     api = cinder.api
 
-    _say('What can be managed, in summary: the first three by size')
+    _say('List the LVs: the three largest, in summary')
     _show(api.manageable_volumes(sort='size:desc', limit=3))
 
-    _say('In detail: all of them')
+    _say('List all LVs in detail')
     listed = api.manageable_volumes(detail=True, sort='reference:asc')
     for entry in listed.body['manageable-volumes']:
         _show_entry(entry)
 
-    _say('One of them as the API has it')
+    _say('One of them, as the API returns it')
     _show(api.manageable_volumes(
         detail=True, sort='reference:asc', limit=1,
         marker=json.dumps({'source-name': 'striped'})))
 
-    _say('Manage size-1g-4m by its name: 1 GiB and an extent are 2 GiB')
+    _say('Manage size-1g-4m by its name: its size is rounded up to 2 GiB')
     by_name = _manage(cinder, {'source-name': 'size-1g-4m'},
                       name='from-lab', metadata={'origin': 'demo'})
 
@@ -69,12 +69,12 @@ def _adopt_and_give_back(vg: ScratchVolumeGroup,
     by_id = _manage(cinder, {'source-id': uuid}, bootable=True)
     _show_lvs(vg, f'volume-{by_name}', f'volume-{by_id}')
 
-    _say('Manage the thin pool: refused, and the log tells why')
+    _say('Manage the thin pool: Cinder refuses, and logs the reason')
     refused = api.manage({'source-name': 'scratch-pool'})
     _show(refused)
     refused_id = refused.body['volume']['id']
     api.wait(refused_id, 'error')
-    print(f'status in the database: {cinder.database.status(refused_id)}')
+    print(f'Status in the database: {cinder.database.status(refused_id)}')
     for line in cinder.log_text().splitlines():
         if 'WARNING cinder_lvm_manage' in line and refused_id in line:
             print(textwrap.fill(line, 79, subsequent_indent='    '))
@@ -82,12 +82,12 @@ def _adopt_and_give_back(vg: ScratchVolumeGroup,
     api.wait_until_gone(refused_id)
     _show_lvs(vg, 'scratch-pool')
 
-    _say('Unmanage the first: its LV is size-1g-4m again')
+    _say('Unmanage the first volume: its LV has its old name again')
     _check(api.unmanage(by_name))
     api.wait_until_gone(by_name)
     _show_lvs(vg, 'size-1g-4m', f'volume-{by_id}')
 
-    _say('Manage origin and, under it, its snapshot; then give both back')
+    _say('Manage origin and its snapshot, then unmanage both')
     origin = _manage(cinder, {'source-name': 'origin'})
     _show(api.request('GET', 'manageable_snapshots/detail', params={
         'host': cinder.host, 'limit': 1, 'sort': 'reference:asc',
@@ -112,7 +112,7 @@ def _manage(cinder: CinderDeployment, ref: dict[str, str],
     _show(reply)
     volume_id: str = reply.body['volume']['id']
     volume = cinder.api.wait(volume_id, 'available')
-    print(f"status {volume['status']}, size {volume['size']} GiB, "
+    print(f"Status {volume['status']}, size {volume['size']} GiB, "
           f"bootable {volume['bootable']}, metadata {volume['metadata']}")
     return volume_id
 
@@ -140,7 +140,7 @@ def _show_entry(entry: dict[str, Any]) -> None:
 
 
 def _show_lvs(vg: ScratchVolumeGroup, *names: str) -> None:
-    """Print all visible LVs, or those of these names."""
+    """Print the visible LVs, or those with these names."""
     fields = ('lv_name', 'lv_attr', 'lv_size', 'pool_lv', 'origin', 'lv_tags')
     print('LV / Attr / bytes / Pool / Origin / Tags')
     for row in vg.report(*fields):

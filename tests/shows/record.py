@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Records what real LVM reports of the zoo, for the unit tests.
+"""Records the reports of real LVM on the zoo, for the unit tests.
 
 `python -m tests.shows.record`, as root, from the top of the checkout.
 """
@@ -34,7 +34,7 @@ def _record(vg: ScratchVolumeGroup, name: str) -> None:
 
 
 def main() -> None:
-    """Write all reports but device-mapper.json."""
+    """Write all reports except device-mapper.json, which needs a kernel."""
     with ScratchVolumeGroup(physical_volumes=2) as vg:
         zoo.build(vg)
         _record(vg, 'zoo')

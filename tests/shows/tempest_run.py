@@ -10,12 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Tempest against a cloud with this driver: python -m tests.shows.tempest_run.
+"""Tempest on a cloud with this driver.
 
-Runs Tempest's volume tests, those of cinder-tempest-plugin and this package's
-own, and prints what passed, failed and was skipped, and why. Its exit status
-is 1 when a test failed. With --in-tree a cloud with Cinder's own driver is
-tested besides, and it is 1 when a test passed on that one alone. As root.
+`python -m tests.shows.tempest_run`, as root, runs the volume tests of Tempest,
+of cinder-tempest-plugin and of this repository, and prints which passed,
+failed and were skipped, with the reasons. Its exit status is 1 if a test
+failed. With --in-tree it tests a cloud with Cinder's own driver too; its exit
+status is then also 1 if a test passed only there.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ _TESTS = (r'^(tempest\.api\.volume|cinder_tempest_plugin\.api'
           r'|cinder_lvm_manage)\.')
 _SECONDS_TO_STOP = 60
 
-# Tests that do not say, or not in a way that Tempest heeds here, what they
-# need: regular expressions on their names and tags. What they need is not
-# here, whatever the driver; servers are in no lab.
+# Regular expressions on the names and tags of tests that need something which
+# this cloud does not have with any driver, and which Tempest does not skip by
+# itself. No lab has servers.
 _NEED_SERVER = (r'VolumesBackupsTest\.test_incremental_backup\[',)
 _NEED_IMAGE = (r'\[.*\bimage\b', r'FromImageTest\.', r'VolumesImageMetadata\.',
                r'VolumesExtendTest\.test_volume_extend\[')
@@ -64,10 +65,10 @@ _NEED_DEVICE = (r'CreateVolumesFromSnapshotTest\.',
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a test.
+    """The outcome of a test.
 
     :ivar status: success, fail or skip
-    :ivar text: why it was skipped, or the traceback
+    :ivar text: the reason for a skip, or the traceback of a failure
     """
 
     test: str
@@ -76,35 +77,35 @@ class Outcome:
 
 
 class Outcomes:
-    """Of the tests of one run, in their order."""
+    """The outcomes of the tests of one run, in order."""
 
     def __init__(self) -> None:
         self.all: dict[str, Outcome] = {}
 
     def add(self, outcome: Outcome) -> None:
-        """One test has ended."""
+        """Add the outcome of a test."""
         self.all[outcome.test] = outcome
 
     def of(self, status: str) -> list[Outcome]:
-        """Those of one status."""
+        """Return the outcomes with this status."""
         return [each for each in self.all.values() if each.status == status]
 
 
 def main() -> int:
-    """Run the tests; returns the exit status."""
+    """Run the tests, and return the exit status."""
     parser = argparse.ArgumentParser(
         prog='tests.shows.tempest_run', description=(__doc__ or '').partition(
             '\n\n')[0])
     parser.add_argument('tests', nargs='?', default=_TESTS,
-                        help='a regular expression, for fewer of them')
+                        help='regular expression that selects tests')
     parser.add_argument('--in-tree', action='store_true',
-                        help="test Cinder's own LVM driver too")
+                        help="also test Cinder's own LVM driver")
     parser.add_argument('--device-mapper', action='store_true',
-                        help='with snapshots, images and backups; needs '
+                        help='include snapshots, images and backups; needs '
                              'device-mapper')
     parser.add_argument('--logs', type=pathlib.Path,
-                        help="a folder to keep the services' logs in; what "
-                             'is in it is deleted')
+                        help="folder for the services' logs; its contents "
+                             'are deleted')
     options = parser.parse_args()
     drivers = {'ours': OURS} | (
         {'in-tree': IN_TREE} if options.in_tree else {})
@@ -117,7 +118,7 @@ def main() -> int:
             finally:
                 if options.logs:
                     _keep(folder, options.logs / column)
-    _tell(columns)
+    _print_outcomes(columns)
     return _judge(columns)
 
 
@@ -137,7 +138,8 @@ def _run(folder: pathlib.Path, driver: str,
 
 def _tempest(folder: pathlib.Path, tested: cloud.Cloud,
              options: argparse.Namespace) -> Outcomes:
-    # Tempest deletes each project's security groups, or finds none.
+    # Tempest deletes each project's security groups. At this endpoint, which
+    # is Keystone's, it finds none.
     tested.identity.offer('network', 'none', tested.identity.url)
     conf_path = _write_conf(folder, tested)
     command = [str(SCRIPTS / 'tempest'), 'run', '--config-file',
@@ -169,7 +171,7 @@ def _tempest(folder: pathlib.Path, tested: cloud.Cloud,
 
 
 def _watch(process: subprocess.Popen[bytes], outcomes: Outcomes) -> None:
-    """Add what becomes of each test, until the last."""
+    """Add the outcome of each test as it ends."""
     try:
         result = testtools.StreamToDict(lambda test: _add(outcomes, test))
         result.startTestRun()
@@ -185,19 +187,19 @@ def _watch(process: subprocess.Popen[bytes], outcomes: Outcomes) -> None:
 
 def _left_out(test: str, device_mapper: bool) -> str | None:
     if any(re.search(part, test) for part in _NEED_SERVER):
-        return 'left out: there is no Nova'
+        return 'left out: needs Nova'
     if device_mapper:
         return None
     if any(re.search(part, test) for part in _NEED_IMAGE):
-        return 'left out: there is no image service without device-mapper'
+        return 'left out: needs an image, which needs device-mapper here'
     if any(re.search(part, test) for part in _NEED_DEVICE):
-        return ('left out: needs snapshots or copies data, without '
+        return ('left out: needs snapshots or copies data, which needs '
                 'device-mapper')
     return None
 
 
 def _name(test: str) -> str:
-    """Without its tags."""
+    """Return the name without the tags."""
     return re.sub(r'\[.*\]$', '', test)
 
 
@@ -234,8 +236,8 @@ def _write_conf(folder: pathlib.Path, tested: cloud.Cloud) -> pathlib.Path:
         },
         'identity': {'uri_v3': tested.identity.url, 'auth_version': 'v3',
                      'region': keystone.REGION},
-        # Where there is no Glance, and for Neutron, whole classes of volume
-        # tests would be left out or fail else, for the sake of one test each.
+        # Neutron is missing, and Glance may be. If that were said here, whole
+        # classes of volume tests would be skipped because of one test each.
         'service_available': {'cinder': 'true', 'neutron': 'true',
                               'nova': 'false', 'glance': 'true',
                               'swift': 'false'},
@@ -268,7 +270,7 @@ def _keep(folder: pathlib.Path, kept: pathlib.Path) -> None:
         shutil.copy(path, kept)
 
 
-def _tell(columns: Mapping[str, Outcomes]) -> None:
+def _print_outcomes(columns: Mapping[str, Outcomes]) -> None:
     for column, outcomes in columns.items():
         for outcome in outcomes.of('fail'):
             print(f'\nfailed, {column}: {outcome.test}\n{outcome.text}')
@@ -298,13 +300,13 @@ def _judge(columns: Mapping[str, Outcomes]) -> int:
     ours = columns['ours']
     wrong = [outcome.test for outcome in ours.of('fail')]
     if not ours.of('success'):
-        print('No test has passed.')
+        print('No test passed.')
         return 1
     if 'in-tree' in columns:
         passed = {outcome.test for outcome in ours.of('success')}
         alone = [outcome.test for outcome in columns['in-tree'].of('success')
                  if outcome.test not in passed]
-        print('\nPasses on the in-tree driver alone:', *alone or ['nothing'],
+        print('\nPassed only on the in-tree driver:', *alone or ['nothing'],
               sep='\n  ')
         wrong += alone
     return 1 if wrong else 0

@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What doc/source/adopt.rst shows: an operator's commands and their output.
+"""An operator's commands and their output, which doc/source/adopt.rst shows.
 
-`python -m tests.shows.walkthrough`. Needs device-mapper and root. The commands
-are run as they are printed, but for python-cinderclient's options that stand
-for an operator's credentials. Its files and LVs are gone at the end.
+`python -m tests.shows.walkthrough`, as root; needs device-mapper. It runs the
+commands as it prints them, except that it adds python-cinderclient's options
+for the credentials. Its files and LVs are gone at the end.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _HOST = "'lab@lvm#lvm'"
 
 
 class Terminal:
-    """A shell and its screen."""
+    """Runs commands and prints them with their output."""
 
     def __init__(self, vg: ScratchVolumeGroup,
                  cinder: CinderDeployment) -> None:
-        """Show nothing yet."""
+        """Describe where the commands run."""
         endpoint, _, project = cinder.url.rpartition('/')
         self._cinder = (
             f'{sys.prefix}/bin/cinder --os-auth-type noauth '
@@ -53,7 +53,7 @@ class Terminal:
         self._environment = {**os.environ, **vg.environment}
 
     def run(self, command: str) -> str:
-        """Show a command and all that it prints, and return that."""
+        """Print and run a command, and print and return its output."""
         prompt = '$' if command.startswith('cinder ') else '#'
         print(f'\n{prompt} {command}', flush=True)
         done = subprocess.run(
@@ -66,10 +66,10 @@ class Terminal:
         return done.stdout
 
     def id_from(self, command: str) -> str:
-        """Run a command that prints a volume or a snapshot; return its id."""
+        """Run a command that prints a table, and return the id in it."""
         found = re.search(r'\| id +\| (\S+) ', self.run(command))
         if not found:
-            raise SystemExit('it printed no id')
+            raise SystemExit('no id in the output')
         return found[1]
 
 

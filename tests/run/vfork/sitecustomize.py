@@ -11,11 +11,11 @@
 #    under the License.
 
 
-"""Lets every Python of the guest start commands by vfork.
+"""Makes every Python in the guest start commands with vfork.
 
-A fork of a process as big as Cinder takes a second under User-Mode Linux.
-What oslo.concurrency asks to be done between fork and exec, to reset SIGPIPE,
-Popen does by itself; without it Python takes vfork.
+Under User-Mode Linux, a fork of a process as large as Cinder takes a second.
+Python uses vfork if there is no preexec_fn. oslo.concurrency passes one only
+to reset SIGPIPE, which Popen does anyway.
 """
 
 import subprocess
