@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A test run that a signal stops tears its fixtures down, in workers too."""
+"""A test run that is stopped by a signal tears down all its fixtures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.lab.in_process import CinderInProcess
     from tests.lab.scratch import ScratchVolumeGroup
 
-# Less than tox waits for pytest, by tox.ini.
+# Less than interrupt_timeout in tox.ini.
 _SECONDS = 100
 _workers: list[Any] = []
 
@@ -39,7 +39,8 @@ _workers: list[Any] = []
 def pytest_configure(config: pytest.Config) -> None:
     signals.unwind_when_stopped()
     if hasattr(config, 'workerinput'):
-        # Half a message to xdist's controller is the last that it can read.
+        # An interrupt in the middle of a message to xdist's controller would
+        # make all that follow unreadable.
         signals.set_interruptible(False)
 
 
@@ -57,28 +58,28 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None, object, object]:
-    # pytest forgets the finalizers that come after an interrupted one.
+    # pytest skips the finalizers that follow an interrupted one.
     with signals.interruptible(False):
         return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodeready(node: Any) -> None:
-    """xdist has a worker that is about to run tests."""
+    """Remember a worker of xdist."""
     _workers.append(node)
 
 
 def pytest_keyboard_interrupt() -> None:
-    """Stop the workers, which xdist would kill after ten seconds."""
+    """Stop the workers gently; xdist would kill them after ten seconds."""
     if not _workers:
         return
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
     for worker in _workers:
-        # It may be waiting for a test.
+        # The worker may be waiting for a test.
         worker.shutdown()
-        # It is closed when the worker's run has ended.
+        # The channel is closed when the worker's run has ended.
         with contextlib.suppress(EOFError, worker.channel.RemoteError,
                                  worker.channel.TimeoutError):
             worker.channel.waitclose(_SECONDS)

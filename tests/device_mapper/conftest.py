@@ -23,11 +23,11 @@ from tests.lab import life
 def daemons() -> None:
     for daemon in ('tgtd', 'iscsid'):
         if subprocess.run(('pidof', daemon), check=False).returncode:
-            pytest.fail(f'{daemon} is to be running here')
+            pytest.fail(f'{daemon} is not running')
 
 
 @pytest.fixture(scope='module')
 def laboratory() -> Iterator[life.Laboratory]:
-    """A real Cinder on LVs that are active in a real kernel."""
+    """A real Cinder on LVs that are active in a kernel."""
     with life.laboratory() as lab:
         yield lab

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""LVM commands that go wrong on an LV that is active."""
+"""LVM commands that go wrong on an active LV."""
 
 from oslo_utils import units
 import pytest

@@ -11,7 +11,7 @@
 #    under the License.
 
 
-"""An origin and its snapshots: what they hold under Cinder and after it."""
+"""The data of an origin and its snapshots, managed and unmanaged again."""
 
 from oslo_utils import units
 import pytest
@@ -31,7 +31,7 @@ def test_an_origin_and_its_snapshots_keep_their_data(laboratory, backend):
     for number, name in enumerate(('monday', 'tuesday')):
         life.fill(origin.device(origin.name), number)
         digests[name] = life.digest(origin.device(origin.name), SIZE)
-        # Room for all of it to change, and for the record of what has.
+        # Space for changes of all its data, and for their metadata.
         group.lvm('lvcreate', '--yes', '--snapshot', '--name', name,
                   *([] if backend == 'thin' else ['--size', f'{SIZE * 2}b']),
                   f'{backend}/{origin.name}')
@@ -56,7 +56,7 @@ def test_an_origin_and_its_snapshots_keep_their_data(laboratory, backend):
     assert life.digest(origin.device(f'volume-{made}'),
                        SIZE) == digests['monday']
     origin.delete(made)
-    # Reverting makes the snapshot anew; its name is not forgotten.
+    # A revert recreates the snapshot; its old name must be kept.
     origin.action('revert', snapshot_id=managed[1])
     api.wait(origin.volume, 'available')
     assert life.digest(origin.device(f'volume-{origin.volume}'),

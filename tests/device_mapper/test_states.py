@@ -11,7 +11,7 @@
 #    under the License.
 
 
-"""LVs in states that only a kernel gives them, each with its reason."""
+"""LVs in states that only a kernel has, each with its reason."""
 
 import contextlib
 import functools
@@ -22,12 +22,13 @@ import re
 import signal
 import stat
 import subprocess
-import time
 
 from cinder import exception
 from oslo_utils import units
 import pytest
+import tenacity
 
+from tests.lab import polling
 from tests.lab.scratch import ScratchVolumeGroup
 
 
@@ -42,7 +43,7 @@ def group():
 
 
 class States:
-    """The group, and drivers for it."""
+    """The group, and what tests do with its LVs and with drivers for it."""
 
     def __init__(self, group, in_process):
         self.group = group
@@ -73,14 +74,13 @@ class States:
         return attr
 
     def wait_until_closed(self, name):
-        # A server may close it a moment after it has acknowledged that.
-        for _ in range(20):
-            if self.attr(name)[5] != 'o':
-                return
-            time.sleep(0.5)
+        # A server may close the LV after it has acknowledged the command.
+        polling.wait_for(f'LV {name} to be closed',
+                         lambda: self.attr(name)[5] != 'o',
+                         pause=tenacity.wait_fixed(0.5))
 
     def assert_refused(self, name, why, **options):
-        """Listed as unsafe, and not managed, for this reason."""
+        """The LV is listed as unsafe and not managed, with this reason."""
         driver = self.driver(**options)
         assert why in self.entry(name, driver)['reason_not_safe']
         before = self.group.changes()
@@ -91,7 +91,7 @@ class States:
         assert self.group.changes() == before
 
     def manage(self, name, **options):
-        """Listed as safe, and managed; the volume."""
+        """The LV is listed as safe; manage it, and return the volume."""
         driver = self.driver(**options)
         assert self.entry(name, driver)['reason_not_safe'] is None
         volume = self.volume()
@@ -101,10 +101,10 @@ class States:
 
 @pytest.fixture
 def states(group, in_process):
-    """An empty group, but for its thin pool of 16 MiB."""
+    """A group that has only a thin pool of 16 MiB."""
     yield States(group, in_process)
     for name in group.names().keys() - {f'{group.name}-pool'}:
-        with contextlib.suppress(RuntimeError):  # gone with another, or LVM's
+        with contextlib.suppress(RuntimeError):  # removed with another
             group.lvm('lvremove', '--yes', f'{group.name}/{name}')
 
 
@@ -117,8 +117,8 @@ def undo(*command):
     subprocess.run(command, check=False, capture_output=True)
 
 
-# A use of an LV, and what the driver is to say: pairs of who holds the LV and
-# how it is released.
+# Each function uses an LV, and returns the pairs of user and remedy that the
+# driver must report.
 
 def process(path, folder, cleanup):
     with path.open('rb') as file:
@@ -144,8 +144,7 @@ def mounted_elsewhere(path, folder, cleanup):
     cleanup.callback(container.wait)
     cleanup.callback(container.kill)
     name = pathlib.Path(f'/proc/{container.pid}/comm')
-    while name.read_text() != 'sleep\n':
-        time.sleep(0.1)
+    polling.wait_for('the mount', lambda: name.read_text() == 'sleep\n')
     process = f'process {container.pid} (sleep)'
     umount = f'nsenter --target {container.pid} --mount umount {folder}'
     return [(f'mounted on {folder} in the mount namespace of {process}',
@@ -153,7 +152,7 @@ def mounted_elsewhere(path, folder, cleanup):
 
 
 def swap(path, folder, cleanup):
-    # Its own node, for the LV's is renamed with it.
+    # A node of its own, because the LV's is renamed with the LV.
     node = pathlib.Path('/dev/swap-of-states')
     os.mknod(node, stat.S_IFBLK | 0o600, path.stat().st_rdev)
     cleanup.callback(node.unlink)
@@ -206,7 +205,7 @@ def tgt(path, folder, cleanup):
     cleanup.callback(undo, *tgtadm, '--op', 'delete', '--mode', 'target')
     run(*tgtadm, '--op', 'new', '--mode', 'logicalunit', '--lun', '1',
         '--backing-store', str(path))
-    # Its child has no LV open.
+    # The smallest pid is the parent's; its child has no LV open.
     pid = min(map(int, run('pidof', 'tgtd').stdout.split()))
     release = ('find its target with `tgt-admin --show`, then '
                '`tgt-admin --delete TARGET`')
@@ -253,12 +252,12 @@ def nbd(path, folder, cleanup):
              '`qemu-nbd --disconnect /dev/nbd0`')]
 
 
-# Of packages that are not needed here; run by hand once.
+# These commands are in packages that no test needs. They were run by hand.
 _NOT_RUN = {'cryptsetup', 'kpartx', 'multipath', 'targetcli', 'vgchange'}
 
 
 def do(release):
-    """What the remedy says, as an operator does it."""
+    """Follow the remedy as an operator does."""
     for command in re.findall('`(.+?)`', release):
         run('bash', '-c', command.replace('TARGET', 'iqn.2026-01.x:x'))
     if stop := re.match(r'stop process (\d+)', release):
@@ -273,13 +272,13 @@ def do(release):
 def test_an_lv_in_use_is_refused_until_it_is_released(states, tmp_path, use):
     states.group.create('data', '16m')
     with contextlib.ExitStack() as cleanup:
-        told = use(states.path('data'), tmp_path, cleanup)
-        whats, releases = zip(*told, strict=True)
-        held_by, release = ', '.join(whats), ', then '.join(releases)
+        uses = use(states.path('data'), tmp_path, cleanup)
+        users, remedies = zip(*uses, strict=True)
+        held_by, release = ', '.join(users), ', then '.join(remedies)
         states.assert_refused('data', f'is open, {held_by} ({release}; or set '
                                       'lvm_manage_in_use)')
-        users = states.entry('data', states.driver())['extra_info']['users']
-        assert users == held_by
+        entry = states.entry('data', states.driver())
+        assert entry['extra_info']['users'] == held_by
         volume = states.manage('data', lvm_manage_in_use=True)
         assert states.attr(volume.name)[5] == 'o'
         states.driver().unmanage(volume)
@@ -289,7 +288,7 @@ def test_an_lv_in_use_is_refused_until_it_is_released(states, tmp_path, use):
             states.manage('data')
 
 
-def test_a_mounted_file_system_lives_through_being_managed(states, tmp_path):
+def test_a_mounted_file_system_survives_a_manage(states, tmp_path):
     states.group.create('data', '16m')
     with contextlib.ExitStack() as cleanup:
         mounted(states.path('data'), tmp_path, cleanup)
@@ -366,7 +365,7 @@ def test_an_inactive_origin_is_extended_before_it_is_activated(states):
     assert (row['lv_size'], row['lv_active']) == (str(units.Gi), 'active')
 
 
-def test_an_lv_that_activation_skips_is_there_after_a_reboot(states):
+def test_an_lv_that_activation_skips_is_active_after_a_reboot(states):
     states.group.create('data', '16m')
     states.change('data', '--setactivationskip', 'y',
                   '--setautoactivation', 'n')
@@ -413,7 +412,7 @@ def test_a_thin_lv_in_a_full_pool_is_refused(states):
         lvm_type='thin')
 
 
-def test_a_snapshot_that_has_overflowed_is_refused_as_one(states):
+def test_a_snapshot_that_has_overflowed_is_refused(states):
     states.group.create('data', '16m')
     volume = states.manage('data')
     states.group.lvm('lvcreate', '--yes', '--snapshot', '--name', 'monday',
@@ -439,11 +438,8 @@ def test_a_raid_with_a_failed_leg_and_lvs_of_a_lost_disk_are_refused(states):
         states.path('mirrored').write_bytes(os.urandom(units.Mi))
         os.sync()
         # The kernel may mark the image as failed some time after the write.
-        deadline = time.monotonic() + 600
-        while 'D' not in run('dmsetup', 'status',
-                             f'{group.name}-mirrored').stdout:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        polling.wait_for('a failed RAID image', lambda: 'D' in run(
+            'dmsetup', 'status', f'{group.name}-mirrored').stdout)
         for name in ('mirrored', 'lost'):
             states.assert_refused(name, 'lies on a missing physical volume')
         states.assert_refused(
@@ -475,7 +471,7 @@ def test_an_lv_that_is_being_moved_is_refused(states):
     group = states.group
     group.lvm('lvcreate', '--yes', '--size', '16m', '--name', 'data',
               group.name, f'/dev/mapper/{group.name}-pv0')
-    # It looks for the end of the copying after that many seconds only.
+    # With this interval, pvmove does not notice the end of the copy.
     group.lvm('pvmove', '--background', '--interval', '+600', '--name', 'data',
               f'/dev/mapper/{group.name}-pv0')
     try:

@@ -29,7 +29,7 @@ import pytest
 from tests.lab import zoo
 from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
-from tests.shows.record import REPORTS
+from tests.unit import reports
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -70,7 +70,7 @@ def driver(load: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """The commands that Cinder and os-brick have run, LVM's and others."""
+    """The commands that Cinder and os-brick have run so far."""
     ran = []
     execute = processutils.execute
 
@@ -85,10 +85,10 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 @pytest.fixture
 def replay(tmp_path: pathlib.Path,
            monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """A function that has lvm print a recorded report from then on."""
+    """A function that makes lvm print a recorded report from now on."""
     def replay_report(name: str) -> None:
         lvm = tmp_path / 'lvm'
-        lvm.write_text(f'#!/bin/sh\ncat {REPORTS / name}.json\n')
+        lvm.write_text(f'#!/bin/sh\ncat {reports.FOLDER / name}.json\n')
         lvm.chmod(0o755)
         monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
     return replay_report

@@ -11,7 +11,7 @@
 #    under the License.
 
 
-"""Copying and clearing, as far as it needs no device: see device_mapper."""
+"""Copying and clearing without a device; tests/device_mapper has the rest."""
 
 import datetime
 import os
@@ -27,7 +27,7 @@ MINUTE = datetime.timedelta(minutes=1)
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
-def test_an_lv_that_is_as_long_already_is_extended(group, driver, volume):
+def test_an_extend_to_the_size_of_the_lv_succeeds(group, driver, volume):
     long = volume(size=1)
     group.create(long.name, '2g')
     before = group.changes()
@@ -38,7 +38,7 @@ def test_an_lv_that_is_as_long_already_is_extended(group, driver, volume):
 
 
 @pytest.mark.parametrize('size', ['1028m', '1g'])
-def test_no_end_of_an_lv_is_cut_off_by_cinders_own_migration(
+def test_cinders_own_migration_never_truncates_an_lv(
         group, driver, volume, size):
     recorded = volume(size=1)
     group.create(recorded.name, size)
@@ -58,7 +58,8 @@ def test_a_thin_lv_is_not_copied_without_its_zeros(
     driver = load(lvm_type=source)
     moved = volume(size=1)
     zoo_group.create(moved.name, '4m')
-    # The group is even named as the kind that its volumes are not of.
+    # location_info: the driver, host, volume group, lvm_type and mirrors. This
+    # volume group has a misleading name.
     host = {'capabilities': {
         'location_info': f'LVMVolumeDriver:host:thin:{destination}:0'}}
     with mock.patch.object(lvm.LVMVolumeDriver, 'migrate_volume',
@@ -69,8 +70,7 @@ def test_a_thin_lv_is_not_copied_without_its_zeros(
     assert copied.called is here
 
 
-def test_an_lv_that_is_longer_than_its_record_is_migrated_whole(
-        group, driver, volume):
+def test_an_lv_larger_than_its_record_is_migrated_whole(group, driver, volume):
     long = volume(size=1)
     group.create(long.name, '1028m')
     with mock.patch.object(lvm.LVMVolumeDriver, 'migrate_volume',
@@ -80,7 +80,7 @@ def test_an_lv_that_is_longer_than_its_record_is_migrated_whole(
     assert (given['name'], given['size']) == (long.name, 2)
 
 
-def test_snapshots_that_cinder_knows_not_of_keep_their_origin_from_migrating(
+def test_an_origin_of_unmanaged_snapshots_is_not_migrated(
         zoo_group, driver, volume):
     origin = volume()
     driver.manage_existing(origin, {'source-name': 'origin'})
@@ -106,7 +106,7 @@ def test_an_lv_is_cleared_to_its_end_and_no_further(
     assert group.names() == {}
 
 
-def test_of_a_thick_snapshot_its_room_is_cleared(zoo_group, load):
+def test_the_cow_device_of_a_thick_snapshot_is_cleared(zoo_group, load):
     driver = load(volume_clear='zero')
     room = next(int(row['lv_size'])
                 for row in zoo_group.report('lv_name', 'lv_size')
@@ -122,7 +122,7 @@ def test_of_a_thick_snapshot_its_room_is_cleared(zoo_group, load):
 
 
 @pytest.mark.parametrize('lvm_type', ['default', 'thin'])
-def test_a_revert_makes_the_snapshot_anew_with_its_tags(
+def test_a_revert_recreates_the_snapshot_with_its_tags(
         zoo_group, load, volume, snapshot, lvm_type):
     driver = load(lvm_type=lvm_type)
     origin = volume()
@@ -148,13 +148,12 @@ def test_a_revert_makes_the_snapshot_anew_with_its_tags(
         'cinder_lvm_manage:name=monday'}
 
 
-def test_a_thick_snapshot_gets_room_for_all_of_its_origin(group, driver,
-                                                          volume, snapshot,
-                                                          commands):
+def test_a_thick_snapshot_has_space_for_its_whole_origin(
+        group, driver, volume, snapshot, commands):
     origin = volume()
     group.create(origin.name, '4m')
     taken = snapshot(origin)
-    # Without device-mapper LVM makes none; what it is asked for counts here.
+    # Without device-mapper LVM fails; the test is of the command.
     with pytest.raises(exception.VolumeBackendAPIException):
         driver.create_snapshot(taken)
     command = commands[-1]
@@ -163,7 +162,7 @@ def test_a_thick_snapshot_gets_room_for_all_of_its_origin(group, driver,
         f'_{taken.name}', f'scratch/{origin.name}')
 
 
-def test_what_is_not_there_is_told(group, driver, volume):
+def test_a_missing_lv_is_an_error(group, driver, volume):
     with pytest.raises(exception.VolumeBackendAPIException,
                        match=r'LV volume-\S+ not found'):
         driver.create_cloned_volume(volume(), volume())
@@ -171,7 +170,7 @@ def test_what_is_not_there_is_told(group, driver, volume):
 
 @pytest.fixture
 def odd_group(group):
-    """A group whose extents, of 12 MiB, do not divide a GiB."""
+    """A group with extents of 12 MiB, which do not divide a GiB."""
     group.lvm('vgchange', '--physicalextentsize', '12m', group.name)
     return group
 
@@ -184,9 +183,9 @@ def test_in_odd_extents_cinders_own_lv_is_migrated(odd_group, driver, volume):
     driver.before_volume_copy(None, made, None)
 
 
-def test_in_odd_extents_the_size_to_extend_to_helps(odd_group, driver,
-                                                    volume):
-    # An LV that is older than its volume was adopted.
+def test_in_odd_extents_extending_as_advised_allows_migration(
+        odd_group, driver, volume):
+    # The LV is older than its volume, so it was adopted.
     adopted = volume(size=1, created_at=NOW + 10 ** 6 * MINUTE)
     odd_group.create(adopted.name, '1g')
     with pytest.raises(exception.VolumeMigrationFailed,
@@ -198,8 +197,8 @@ def test_in_odd_extents_the_size_to_extend_to_helps(odd_group, driver,
     driver.before_volume_copy(None, adopted, None)
 
 
-def test_in_odd_extents_a_clone_is_as_long_as_its_record(odd_group, driver,
-                                                         volume):
+def test_in_odd_extents_a_clone_has_the_size_of_its_record(
+        odd_group, driver, volume):
     source, clone = volume(size=1), volume(size=1)
     driver.create_volume(source)
     with mock.patch.object(lvm.LVMVolumeDriver, 'create_cloned_volume',
@@ -212,7 +211,7 @@ def test_in_odd_extents_a_clone_is_as_long_as_its_record(odd_group, driver,
 
 
 @pytest.mark.parametrize('size', ['1028m', '1536m'])
-def test_a_clone_of_an_lv_longer_than_its_record_holds_all_of_it(
+def test_a_clone_of_an_lv_larger_than_its_record_is_complete(
         group, driver, volume, size):
     source, clone = volume(size=1), volume(size=1)
     group.create(source.name, size)

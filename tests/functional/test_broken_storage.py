@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A volume group that is full, gone, or locked by another LVM command."""
+"""A volume group that is full, missing, or locked by another LVM command."""
 
 import contextlib
 import fcntl
@@ -29,14 +29,14 @@ SECONDS = 3
 
 @pytest.fixture
 def narrow_group():
-    """A volume group with room for little metadata."""
+    """A volume group with little space for metadata."""
     with (ScratchVolumeGroup('narrow', metadata_size='64k') as vg,
           mock.patch.dict(os.environ, vg.environment)):
         yield vg
 
 
-def leave_room(group, size):
-    """Have room for so many more bytes of metadata, with a long comment."""
+def leave_space(group, size):
+    """Leave this number of bytes for metadata, by a long creation_host."""
     def comment(length):
         group.edit(r'(filler \{[^}]*creation_host = ")[^"]*',
                    r'\g<1>' + length * 'x')
@@ -54,7 +54,7 @@ def rows(group):
     return group.report('lv_name', 'lv_uuid', 'lv_tags')
 
 
-def test_where_metadata_has_no_room_all_is_done_or_nothing(
+def test_with_little_metadata_space_a_manage_succeeds_or_is_undone(
         narrow_group, cinder, volume):
     for name in ('data1', 'filler'):
         narrow_group.create(name, '4m')
@@ -62,7 +62,7 @@ def test_where_metadata_has_no_room_all_is_done_or_nothing(
     before = rows(narrow_group)
     outcomes = {}
     for room in (0, 80, 160, 240, 400, 4096):
-        leave_room(narrow_group, room)
+        leave_space(narrow_group, room)
         managing = volume()
         try:
             driver.manage_existing(managing, {'source-name': 'data1'})
@@ -70,15 +70,15 @@ def test_where_metadata_has_no_room_all_is_done_or_nothing(
             outcomes[room] = str(exc)
         else:
             outcomes[room] = 'managed'
-            # That makes room, and needs none.
-            leave_room(narrow_group, 0)
+            # An unmanage needs no space, because it removes tags.
+            leave_space(narrow_group, 0)
             driver.unmanage(managing)
         assert rows(narrow_group) == before
     assert 'metadata area has 0 bytes free' in outcomes[0]
     assert outcomes[4096] == 'managed'
 
 
-def test_while_a_group_is_gone_nothing_is_forgotten(group, driver, volume):
+def test_nothing_is_lost_while_a_group_is_missing(group, driver, volume):
     group.create('data1', '4m')
     group.create('data2', '4m')
     before = group.names()
@@ -106,14 +106,14 @@ def test_while_a_group_is_gone_nothing_is_forgotten(group, driver, volume):
 
 @contextlib.contextmanager
 def locked(group):
-    """Within it, an LVM command seems to have the group for itself."""
+    """Hold LVM's lock on the group, as another LVM command does."""
     path = group.lvm_conf.with_name('lock') / f'V_{group.name}'
     with path.open('w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def test_a_group_that_others_keep_locked_is_told_of(group, load, volume):
+def test_a_lock_that_is_not_released_is_an_error(group, load, volume):
     group.create('data1', '4m')
     driver = load(lvm_manage_command_timeout=SECONDS)
     before = group.names()
@@ -131,7 +131,7 @@ def test_a_group_that_others_keep_locked_is_told_of(group, load, volume):
     assert group.names().keys() == {managed.name}
 
 
-def test_a_lock_that_is_let_go_in_time_is_waited_for(group, driver, volume):
+def test_a_lock_that_is_released_in_time_is_awaited(group, driver, volume):
     group.create('data1', '4m')
     managed = volume()
     work = threading.Thread(target=driver.manage_existing,

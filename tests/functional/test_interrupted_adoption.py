@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What is left when an adoption or an unmanage does not come to its end."""
+"""Adoptions and unmanages that fail or are interrupted midway."""
 
 import datetime
 
@@ -21,16 +21,16 @@ import pytest
 
 
 class Interrupted(Exception):
-    """Stands for cinder-volume being killed: nothing of ours handles it."""
+    """Stands for a kill of cinder-volume; the driver does not handle it."""
 
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """A function that makes an LVM command fail, before or after its work."""
+    """A function that makes an LVM command fail."""
     execute = processutils.execute
 
     def interrupt_at(count, when, error):
-        """The command of that number of its process raises the error."""
+        """Raise the error before or after the command of this number."""
         left = [count]
 
         def interrupted(*command, **options):
@@ -64,8 +64,8 @@ def test_a_failed_command_of_a_manage_is_undone(group, driver, volume,
     assert group.names().keys() == {managed.name}
 
 
-def test_a_failed_manage_forgets_no_name_of_an_earlier_one(group, driver,
-                                                           volume, interrupt):
+def test_a_failed_manage_keeps_the_journal_of_an_earlier_one(
+        group, driver, volume, interrupt):
     group.create('data1', '4m')
     lost = volume()
     driver.manage_existing(lost, {'source-name': 'data1'})
@@ -77,8 +77,7 @@ def test_a_failed_manage_forgets_no_name_of_an_earlier_one(group, driver,
     assert group.report('lv_name', 'lv_uuid', 'lv_tags') == before
 
 
-def test_an_lv_that_has_cinders_name_already_is_not_touched(group, driver,
-                                                            volume):
+def test_a_manage_fails_if_cinders_name_already_exists(group, driver, volume):
     managed = volume()
     group.create('data1', '4m')
     group.create(managed.name, '4m')
@@ -149,7 +148,7 @@ def test_after_a_crash_before_the_rename_the_lv_is_free(
     assert group.names().keys() == {again.name}
 
 
-def test_who_is_overtaken_by_another_cinder_gives_its_journal_back(
+def test_a_manage_that_another_cinder_overtakes_restores_the_journal(
         group, driver, volume, monkeypatch):
     group.create('data1', '4m')
     journal = {'cinder_lvm_manage:id=4e6d3e62-6c55-4f41-98cd-0e1a1a4c1b5e',
@@ -169,8 +168,7 @@ def test_who_is_overtaken_by_another_cinder_gives_its_journal_back(
     assert group.tags('overtaken') == journal
 
 
-def test_what_two_cinders_have_left_of_a_journal_is_cleared_away(
-        group, driver, volume):
+def test_a_manage_removes_a_partial_journal(group, driver, volume):
     group.create('data1', '4m')
     group.lvm('lvchange', '--addtag', 'cinder_lvm_manage:id=of-another',
               f'{group.name}/data1')
@@ -182,7 +180,7 @@ def test_what_two_cinders_have_left_of_a_journal_is_cleared_away(
     assert group.tags('data1') == set()
 
 
-def test_after_a_crash_behind_the_rename_the_lv_is_the_crashed_volumes(
+def test_after_a_crash_after_the_rename_the_lv_is_already_managed(
         group, driver, volume, interrupt, monkeypatch):
     group.create('data1', '4m')
     crashed = volume()
@@ -197,8 +195,9 @@ def test_after_a_crash_behind_the_rename_the_lv_is_the_crashed_volumes(
 
 @pytest.mark.parametrize('when', ['before', 'after'])
 @pytest.mark.parametrize('count', [1, 2, 3])
-def test_an_unmanage_that_was_interrupted_can_be_done_again(
-        group, driver, volume, interrupt, monkeypatch, count, when):
+def test_an_interrupted_unmanage_can_be_repeated(group, driver, volume,
+                                                 interrupt, monkeypatch,
+                                                 count, when):
     group.create('data1', '4m')
     uuid = group.names()['data1']
     managed = volume()
@@ -213,7 +212,7 @@ def test_an_unmanage_that_was_interrupted_can_be_done_again(
 
 
 @pytest.mark.parametrize('replaced_before', ['lvchange', 'lvrename'])
-def test_an_lv_that_took_the_place_of_the_judged_one_is_given_back(
+def test_an_lv_that_replaced_the_judged_one_is_restored(
         group, driver, volume, monkeypatch, replaced_before):
     group.create('data1', '4m')
     execute = processutils.execute
@@ -233,8 +232,8 @@ def test_an_lv_that_took_the_place_of_the_judged_one_is_given_back(
     assert group.tags('data1') == group.tags('old') == set()
 
 
-def test_an_lv_that_is_removed_meanwhile_is_told(group, driver, volume,
-                                                 monkeypatch):
+def test_an_lv_that_is_removed_meanwhile_is_an_error(
+        group, driver, volume, monkeypatch):
     group.create('data1', '4m')
     execute = processutils.execute
 
@@ -250,7 +249,7 @@ def test_an_lv_that_is_removed_meanwhile_is_told(group, driver, volume,
     assert group.names() == {}
 
 
-def test_what_was_cut_off_is_reported_when_the_service_starts(
+def test_an_interrupted_manage_is_reported_when_the_service_starts(
         group, load, volume, snapshot, interrupt, monkeypatch, caplog):
     driver = load()
     group.create('data1', '4m')
@@ -277,7 +276,7 @@ def test_what_was_cut_off_is_reported_when_the_service_starts(
     assert group.changes() == before
 
 
-def test_nobody_waits_for_ever(group, load, volume):
+def test_waiting_for_the_lock_has_a_limit(group, load, volume):
     driver = load(lvm_manage_command_timeout=1)
     group.create('data1', '4m')
     lock = coordination.COORDINATOR.get_lock(

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Whatever lvm.conf says: the same listing, adoption and release, or no start.
+"""Settings of lvm.conf change no listing, manage or unmanage, or are refused.
 
 doc/source/lvm-settings.rst has the same settings, for operators.
 """
@@ -25,7 +25,7 @@ from cinder_lvm_manage.claim import ActivationLists
 from tests.lab import zoo
 from tests.lab.scratch import ScratchVolumeGroup
 
-# What would change a report.
+# Settings that would change a report, if the driver did not pin them.
 PINNED = [
     'report/list_item_separator=";"',
     'report/list_item_separator=" "',
@@ -50,7 +50,7 @@ PINNED = [
     'global/suffix=1',
 ]
 
-# What Cinder's own commands cannot do with.
+# Settings with which Cinder's own code misreads LVM.
 REFUSED = [
     'report/output_format="json"',
     'report/prefixes=1',
@@ -122,7 +122,7 @@ def test_a_report_goes_to_standard_output_and_nothing_else(
     assert all_entries(driver) == usual
 
 
-def test_a_missing_disk_is_named_as_ever(cinder, group):
+def test_a_missing_disk_is_reported_the_same(cinder, group):
     zoo.build_partial(group)
     driver = cinder.driver(group)
     usual = all_entries(driver)
@@ -137,7 +137,7 @@ def test_a_missing_disk_is_named_as_ever(cinder, group):
 
 
 def test_advice_of_lvm_is_not_read_as_part_of_a_report(cinder, vg, usual):
-    """LVM gives it when it archives metadata and has 128 MiB of them."""
+    """LVM prints it when it archives metadata and has 128 MiB of archives."""
     folder = vg.lvm_conf.parent
     folder.joinpath('archive').mkdir()
     for number in range(2):
@@ -151,7 +151,7 @@ def test_advice_of_lvm_is_not_read_as_part_of_a_report(cinder, vg, usual):
         check_all_is_as_usual(cinder, vg, usual)
         driver = cinder.driver(vg)
         for _ in range(2):
-            # A report archives what it finds no backup of.
+            # Without a backup, a report archives the metadata.
             folder.joinpath('backup', vg.name).unlink()
             assert all_entries(driver) == usual
 
@@ -169,14 +169,14 @@ def test_the_driver_does_not_start_where_cinder_misreads_lvm(cinder, vg,
     (['devices/multipath_wwids_file="relative"'],
      'Ignoring unknown multipath_wwids_file'),
     (['log/file="/dev/stdout"', 'log/level=7'], r'\d\d:\d\d:\d\d\.\d')])
-def test_whatever_is_printed_beside_is_shown(cinder, vg, settings, printed):
+def test_unexpected_output_is_in_the_error(cinder, vg, settings, printed):
     with (vg.configured(*settings),
           pytest.raises(exception.VolumeBackendAPIException,
                         match=rf'printed .*{printed}.*needs: none found')):
         cinder.driver(vg)
 
 
-def test_what_is_printed_elsewhere_is_missed(cinder, vg, monkeypatch):
+def test_a_report_on_another_descriptor_is_an_error(cinder, vg, monkeypatch):
     monkeypatch.setenv('LVM_REPORT_FD', '2')
     with pytest.raises(exception.VolumeBackendAPIException,
                        match=r"printed '', .*needs: none found"):
@@ -190,7 +190,7 @@ def test_a_setting_that_lvm_does_not_know_is_its_error(cinder, vg):
         cinder.driver(vg)
 
 
-def test_where_lvm_changes_nothing_a_manage_fails(cinder, vg, usual):
+def test_a_manage_fails_in_lvms_test_mode(cinder, vg, usual):
     with vg.configured('global/test=1'):
         driver = cinder.driver(vg)
         before = vg.changes()

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What processes have open, as the real find sees it as root."""
+"""The devices that processes have open, found by the real find as root."""
 
 import contextlib
 import os

@@ -11,7 +11,7 @@
 #    under the License.
 
 
-"""Many at once on one volume group."""
+"""Concurrent operations on one volume group."""
 
 from concurrent import futures
 import contextlib
@@ -23,13 +23,13 @@ PARALLEL = 50
 
 
 def at_once(work, items):
-    """What the work returns or raises for each of the items."""
+    """Return what the work returns or raises for each of the items."""
     with futures.ThreadPoolExecutor(len(items)) as pool:
         done = [pool.submit(work, item) for item in items]
     return [each.exception() or each.result() for each in done]
 
 
-def test_of_many_managements_of_one_lv_one_wins_and_the_others_know_whom(
+def test_of_many_manages_of_one_lv_one_wins_and_is_named_to_the_others(
         group, driver, volume):
     group.create('data1', '4m')
     uuid = group.names()['data1']
@@ -47,7 +47,7 @@ def test_of_many_managements_of_one_lv_one_wins_and_the_others_know_whom(
             assert f'is already managed as volume {winner.id}' in str(outcome)
 
 
-def test_many_managements_of_different_lvs_all_succeed(group, driver, volume):
+def test_many_manages_of_different_lvs_all_succeed(group, driver, volume):
     volumes = {f'data{number}': volume() for number in range(PARALLEL)}
     for name in volumes:
         group.create(name, '4m')
@@ -76,7 +76,7 @@ def test_manage_unmanage_delete_and_listing_do_not_disturb_each_other(
         if number % 2:
             driver.unmanage(old[number])
         else:
-            # It never was available: its LV is given back.
+            # The volume never was available, so its LV is released.
             driver.delete_volume(old[number])
 
     assert at_once(work, range(8)) == [None] * 8
@@ -85,8 +85,8 @@ def test_manage_unmanage_delete_and_listing_do_not_disturb_each_other(
         | {new[number].name: uuids[f'new{number}'] for number in range(8)})
 
 
-def test_two_services_on_one_group_do_not_take_the_same_lv(group, driver,
-                                                           volume):
+def test_two_services_on_one_group_do_not_manage_the_same_lv(
+        group, driver, volume):
     names = [f'data{number}' for number in range(10)]
     for name in names:
         group.create(name, '4m')

@@ -12,8 +12,8 @@
 
 """The LVM commands of the remedies, on real LVM.
 
-The names that stand for others in capitals are those of the volume group and
-its LVs here, so that what is run is what a remedy says.
+The remedies' placeholders, in capitals, are the names of the volume group and
+of its LVs here, so that a remedy's command can be run without a change.
 """
 
 import json
@@ -29,7 +29,7 @@ from cinder_lvm_manage import rules
 from tests.lab import zoo
 from tests.lab.scratch import ScratchVolumeGroup
 
-# What remedies leave to the reader.
+# Arguments that remedies leave out.
 ARGUMENTS = {
     'lvchange --addtag': 'TAG VG/LV',
     'lvchange --deltag': 'TAG VG/LV',
@@ -41,7 +41,7 @@ ARGUMENTS = {
     'pvchange --metadataignore y': 'PV',
     'vgextend VG': 'PV',
 }
-# lib/commands/errors.h: the command line itself is wrong.
+# LVM's exit code for a wrong command line (lib/commands/errors.h).
 EINVALID_CMD_LINE = 3
 LVM_PROGRAM = re.compile(r'(lv|vg|pv)[a-z]+')
 RULES: tuple[rules.Rule[Any], ...] = (
@@ -50,7 +50,7 @@ RULES: tuple[rules.Rule[Any], ...] = (
 
 @pytest.fixture
 def group():
-    """VG, with the LV LV, and the thin pool data of another system."""
+    """The group VG, with the LV named LV and the thin pool data."""
     with (ScratchVolumeGroup('VG', physical_volumes=2) as vg,
           mock.patch.dict(os.environ, vg.environment)):
         vg.restore(zoo.thin_volumes_with_snapshots('VG', 0))
@@ -60,7 +60,7 @@ def group():
 
 
 def run(command):
-    """Run a command line as a shell of root's does; return what it says."""
+    """Run a command line in a shell, with its stderr in its stdout."""
     return subprocess.run(
         ['bash', '-o', 'pipefail', '-c', command], text=True, check=False,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -72,7 +72,7 @@ def completed(command):
 
 
 def commands_of(remedy):
-    """The LVM commands that a remedy names, with names in capitals.
+    """Yield the LVM commands in a remedy, with placeholders in capitals.
 
     A command ends where a sentence goes on; alone, without an argument, it is
     no command line.
@@ -121,6 +121,6 @@ def test_the_remedy_of_a_reason_makes_the_lv_safe(group, driver, cause):
     assert listed()['safe_to_manage']
 
 
-def test_lvm_does_not_understand_another(group):
+def test_lvm_rejects_a_wrong_command(group):
     for command in ('lvchange --permision rw VG/LV', 'lvextend VG/LV'):
         assert run(f'{command} --test').returncode == EINVALID_CMD_LINE

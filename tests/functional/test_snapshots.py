@@ -32,7 +32,7 @@ def list_snapshots(driver, cinder_snapshots=(), marker=None, limit=None):
 
 @pytest.fixture
 def adopted(zoo_group, load, volume):
-    """A function that manages an LV of the zoo as a volume."""
+    """A function that manages an LV of the zoo; the driver and the volume."""
     def adopt(name, lvm_type='default'):
         driver = load(lvm_type=lvm_type)
         managed = volume(status='available')
@@ -52,7 +52,7 @@ def test_a_listing_is_one_command_for_all_snapshots(zoo_group, driver,
     assert len(commands) == 1
 
 
-def test_a_listing_is_what_cinders_objects_take(zoo_group, driver):
+def test_cinders_objects_accept_a_listing(zoo_group, driver):
     entries = list_snapshots(driver)
     listed = objects.ManageableSnapshotList.from_primitives(
         context.get_admin_context(), entries)
@@ -65,7 +65,7 @@ def test_a_listing_is_what_cinders_objects_take(zoo_group, driver):
     ('default', 'origin-of-two', 'thick-snapshot-2', 'thick'),
     ('thin', 'thin', 'thin-snapshot', 'thin')])
 @pytest.mark.parametrize('by', ['source-name', 'source-id'])
-def test_a_snapshot_goes_in_under_its_volume_and_comes_out_as_it_was(
+def test_a_snapshot_of_a_volume_is_managed_and_restored_by_unmanage(
         zoo_group, adopted, snapshot, commands, lvm_type, origin, name, kind,
         by):
     before = zoo_group.names()
@@ -102,8 +102,8 @@ def test_a_snapshot_goes_in_under_its_volume_and_comes_out_as_it_was(
 @pytest.mark.parametrize(('name', 'percent', 'invalid', 'why'), [
     ('overflowed', '100.00', 'True', 'is an invalid snapshot (remove it with'),
     ('thick-snapshot', '0.00', 'False', 'is a snapshot of LV origin, which')])
-def test_an_active_snapshot_tells_how_full_it_is(load, replay, name, percent,
-                                                 invalid, why):
+def test_an_active_snapshot_shows_its_usage(load, replay, name, percent,
+                                            invalid, why):
     driver = load(lvm_manage_without_device_mapper=False)
     replay('device-mapper')
     entry = by_name(list_snapshots(driver))[name]
@@ -112,7 +112,7 @@ def test_an_active_snapshot_tells_how_full_it_is(load, replay, name, percent,
     assert why in entry['reason_not_safe']
 
 
-def test_a_thick_snapshots_size_is_its_origins(zoo_group, adopted, snapshot):
+def test_a_thick_snapshot_has_its_origins_size(zoo_group, adopted, snapshot):
     driver, parent = adopted('origin-of-two')
     assert driver.manage_existing_snapshot_get_size(
         snapshot(parent), {'source-name': 'thick-snapshot-1'}) == 2
@@ -161,8 +161,8 @@ def test_a_snapshot_of_a_migrated_volume_is_managed(group, driver, volume,
 
 @pytest.mark.parametrize('existing_ref', [
     None, 'thick-snapshot', {}, {'source-name': 'a/b'}])
-def test_a_bad_reference_is_told_what_is_accepted(zoo_group, adopted, snapshot,
-                                                  existing_ref):
+def test_the_error_for_a_bad_reference_names_valid_ones(
+        zoo_group, adopted, snapshot, existing_ref):
     driver, parent = adopted('origin')
     with pytest.raises(exception.ManageExistingInvalidReference,
                        match=r'source-name.*source-id'):
@@ -227,7 +227,7 @@ def test_a_clone_that_is_a_snapshot_is_no_volume(zoo_group, adopted, snapshot,
         driver.manage_existing(volume(), {'source-name': 'renamed'})
 
 
-def test_a_snapshot_that_cinder_never_recorded_is_given_back_on_delete(
+def test_a_snapshot_that_cinder_never_recorded_is_released_on_delete(
         zoo_group, adopted, snapshot):
     driver, parent = adopted('origin')
     before = zoo_group.names()

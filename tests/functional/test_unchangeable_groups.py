@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What LVM would refuse, or could not undo, is not listed as safe."""
+"""An LV that LVM could not rename, or not rename back, is not safe."""
 
 import contextlib
 import pathlib
@@ -26,7 +26,7 @@ from tests.lab.metadata import segment
 
 
 def reasons(driver):
-    """Why not, by the name of the LV; None where it is safe."""
+    """Return why each LV is not safe, by its name; None if it is safe."""
     return {entry['reference']['source-name']: entry['reason_not_safe']
             for entry in driver.get_manageable_volumes(
                 [], None, None, None, ['reference'], ['asc'])}
@@ -97,8 +97,8 @@ def test_unknown_segments_anywhere_are_a_reason_for_each_lv(group, driver,
 
 
 @pytest.mark.parametrize('kind', ['error', 'zero'])
-def test_an_lv_whose_half_is_missing_is_not_to_be_removed(group, driver,
-                                                          volume, kind):
+def test_the_remedy_for_a_partial_lv_is_not_to_remove_it(group, driver, volume,
+                                                         kind):
     group.restore(logical_volumes([
         logical_volume('half', linear(0, 1), segment(kind, 1, 1))]))
     assert_refused(group, driver, volume, 'half', 'that store no data')
@@ -112,14 +112,14 @@ RESERVED = [
     'snapshot1', 'pvmove1']
 
 
-def test_names_that_lvrename_refuses_are_a_reason(group, driver, volume):
+def test_a_name_that_lvrename_reserves_is_a_reason(group, driver, volume):
     group.restore(logical_volumes(
         logical_volume(name, linear(number, 1))
         for number, name in enumerate(RESERVED)))
     listed = reasons(driver)
     for name in listed:
         assert 'could not restore' in listed[name]
-    # LVM hides or renames nothing of them; only some it takes for its own.
+    # Some of them are not listed, because LVM regards them as internal.
     assert len(listed) > len(RESERVED) / 2
     group.lvm('lvrename', group.name, 'vm_vdata', 'other')
     for name in RESERVED:
@@ -133,7 +133,7 @@ def test_an_adopted_lv_of_a_reserved_name_is_never_removed(group, driver,
     managed = volume()
     group.create(managed.name, '4m')
     uuid = group.names()[managed.name]
-    # As an older driver did it.
+    # The tags of an older release, which adopted such an LV.
     for tag in f'id={managed.id}', 'name=vm_vdata':
         group.lvm('lvchange', '--addtag', f'cinder_lvm_manage:{tag}',
                   f'{group.name}/{managed.name}')

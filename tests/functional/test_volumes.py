@@ -67,7 +67,7 @@ def test_a_listing_shows_each_visible_lv_that_can_be_a_volume(zoo_group,
         'raid1', 'raid5', 'raid10', 'cached', 'writecached'}),
     ('thin', {'thin', 'thin-snapshot', 'thin-snapshot-of-snapshot',
               'thin-on-external-origin', zoo.VOLUME, zoo.CLONE})])
-def test_what_is_listed_as_safe_can_be_managed_and_nothing_else(
+def test_only_lvs_that_are_listed_as_safe_can_be_managed(
         zoo_group, load, volume, lvm_type, safe):
     driver = load(lvm_type=lvm_type)
     listed = {name for name, entry in by_name(list_volumes(driver)).items()
@@ -133,7 +133,7 @@ def test_a_bad_reference_changes_nothing(group, driver, volume, commands,
     assert len(commands) <= 2
 
 
-def test_unmanage_gives_the_lv_back_as_it_was(group, driver, volume, commands):
+def test_unmanage_restores_the_lv(group, driver, volume, commands):
     group.create('data1', '4m')
     group.lvm('lvchange', '--addtag', 'mine', f'{group.name}/data1')
     before = group.report('lv_name', 'lv_uuid', 'lv_size', 'lv_tags',
@@ -147,7 +147,7 @@ def test_unmanage_gives_the_lv_back_as_it_was(group, driver, volume, commands):
                         'lv_attr') == before
 
 
-def test_an_lv_that_is_not_activated_by_itself_is_until_it_is_unmanaged(
+def test_an_lv_is_autoactivated_until_it_is_unmanaged(
         group, driver, volume, commands):
     group.create('data1', '4m')
     group.lvm('lvchange', '--setactivationskip', 'y',
@@ -167,7 +167,7 @@ def test_an_lv_that_is_not_activated_by_itself_is_until_it_is_unmanaged(
     assert group.report(*fields) == before
 
 
-def test_an_lv_is_extended_to_its_whole_gib_where_the_operator_says_so(
+def test_an_lv_is_extended_to_a_whole_gib_if_configured(
         group, load, volume, commands):
     driver = load(lvm_manage_extend_to_gib=True)
     group.create('data1', '1028m')
@@ -181,7 +181,7 @@ def test_an_lv_is_extended_to_its_whole_gib_where_the_operator_says_so(
     assert row == {'lv_name': managed.name, 'lv_size': str(2 * units.Gi)}
 
 
-def test_an_lv_is_not_extended_into_a_group_without_room(group, load, volume):
+def test_an_lv_is_not_extended_in_a_group_without_space(group, load, volume):
     driver = load(lvm_manage_extend_to_gib=True)
     group.create('data1', '4m')
     group.lvm('lvcreate', '--yes', '--extents', '100%FREE', '--name', 'rest',
@@ -232,7 +232,7 @@ def test_an_lv_is_not_managed_with_a_type_that_encrypts(group, cinder, driver,
     assert group.changes() == changes
 
 
-def test_a_thin_snapshot_that_has_lost_its_origin_is_still_cinders(
+def test_a_thin_snapshot_without_its_origin_is_already_managed(
         group, driver, volume, snapshot):
     cinders = snapshot(volume())
     lv_name = f'_{cinders.name}'
@@ -256,7 +256,7 @@ def test_unmanage_keeps_the_name_of_a_volume_that_cinder_made(group, driver,
     assert group.names().keys() == {again.name}
 
 
-def test_unmanage_keeps_cinders_name_where_the_old_one_is_taken(
+def test_unmanage_keeps_cinders_name_if_the_old_one_exists(
         group, driver, volume, caplog):
     group.create('data1', '4m')
     managed = volume()
@@ -268,8 +268,7 @@ def test_unmanage_keeps_cinders_name_where_the_old_one_is_taken(
     assert 'cannot be renamed back to data1: another LV' in caplog.text
 
 
-def test_unmanage_keeps_cinders_name_where_the_operator_says_so(group, load,
-                                                                volume):
+def test_unmanage_keeps_cinders_name_if_configured(group, load, volume):
     driver = load(lvm_manage_restore_name=False)
     group.create('data1', '4m')
     managed = volume()
@@ -285,7 +284,7 @@ def test_unmanage_of_a_volume_without_lv_only_warns(group, driver, volume,
     assert 'nothing to restore' in caplog.text
 
 
-def test_unmanage_again_after_it_was_cut_off_gives_back(group, driver, volume):
+def test_a_second_unmanage_completes_an_interrupted_one(group, driver, volume):
     group.create('data1', '4m')
     managed = volume()
     driver.manage_existing(managed, {'source-name': 'data1'})
@@ -357,8 +356,8 @@ def test_a_volumes_lv_that_cinders_database_has_lost_can_be_managed(
     assert group.names().keys() == {'data1'}
 
 
-def test_a_bad_page_is_told_of_where_cinder_hands_in_its_volumes(driver,
-                                                                 volume):
+def test_a_bad_sort_key_is_an_error_if_cinder_passes_its_volumes(
+        driver, volume):
     volume()
     known = objects.VolumeList.get_all(context.get_admin_context())
     with pytest.raises(exception.InvalidInput, match='cannot sort by name'):
@@ -366,7 +365,7 @@ def test_a_bad_page_is_told_of_where_cinder_hands_in_its_volumes(driver,
                                       ['asc'])
 
 
-def test_what_fails_is_logged_in_one_line(group, driver, volume, caplog):
+def test_a_failure_is_logged_in_one_line(group, driver, volume, caplog):
     managed = volume()
     group.create('data1', '4m')
     driver.manage_existing(managed, {'source-name': 'data1'})
@@ -431,7 +430,7 @@ def test_an_attribute_error_does_not_become_an_empty_list(
         list_volumes(driver)
 
 
-def test_a_listing_is_what_cinders_objects_take(zoo_group, driver):
+def test_cinders_objects_accept_a_listing(zoo_group, driver):
     entries = list_volumes(driver)
     listed = objects.ManageableVolumeList.from_primitives(
         context.get_admin_context(), entries)
@@ -454,7 +453,7 @@ def test_a_group_that_is_gone_is_an_error(group, driver):
         list_volumes(driver)
 
 
-def test_a_volume_that_never_was_available_is_given_back_on_delete(
+def test_a_volume_that_never_was_available_is_released_on_delete(
         group, driver, volume, caplog):
     group.create('data1', '4m')
     uuid = group.names()['data1']
@@ -504,8 +503,8 @@ def test_ten_thousand_lvs_are_one_command(group, driver, commands):
 
 
 @pytest.mark.parametrize('vg_name', ['a-b--c', 'v.+_-1', 'v' * 40])
-def test_names_of_every_form_come_back(cinder, volume, vg_name):
-    # LVM makes no LV whose path, VG/LV and more, has over 125 characters.
+def test_names_of_every_form_are_restored(cinder, volume, vg_name):
+    # LVM limits the path of an LV to about 125 characters.
     names = ['l' * (124 - len(vg_name)), 'Odd+name_1.2', 'a-b--c', '0', '...',
              '_snapshot-x', 'volume-x', '+']
     with (ScratchVolumeGroup(vg_name) as group,
@@ -534,7 +533,7 @@ def test_nothing_of_a_listing_stays_in_memory(group, driver):
         gc.collect()
         return len(gc.get_objects())
 
-    # The first listing fills caches. Each listing makes several objects for
-    # each LV, and whatever else runs in this process makes far fewer.
+    # The first listing fills caches. A listing makes several objects for each
+    # LV; everything else in this process makes far fewer.
     before = objects_after(2)
     assert objects_after(3) - before < lvs

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Which LV a volume has: the journal decides, and a delete respects it."""
+"""The journal decides which LV a volume has, and a delete respects it."""
 
 import datetime
 import itertools
@@ -45,7 +45,7 @@ def test_unmanage_releases_the_lv_that_was_adopted(group, driver, impostor):
     assert group.tags('data1') == set()
 
 
-def test_delete_removes_neither(group, driver, impostor):
+def test_delete_removes_neither_lv(group, driver, impostor):
     before = group.names()
     with pytest.raises(exception.VolumeBackendAPIException,
                        match='is now named renamed, not'):
@@ -95,14 +95,14 @@ STATUSES = ('available', 'error', 'error_deleting', 'deleting')
 
 @pytest.mark.parametrize(('first', 'second'),
                          itertools.product(STATUSES, STATUSES))
-def test_no_sequence_of_resets_and_deletes_removes_what_cinder_never_got(
+def test_no_resets_and_deletes_remove_an_lv_that_never_was_available(
         group, driver, volume, first, second):
     group.create('data1', '4m')
     uuid = group.names()['data1']
     failed = volume()
     driver.manage_existing(failed, {'source-name': 'data1'})
-    # Cinder's database fails at the end of the manage: what could not be
-    # saved then is saved with the status that says so.
+    # Cinder's database fails at the end of the manage. Cinder saves the same
+    # changes later, together with the status of the failure.
     failed.launched_at = NOW
     failed.status = 'error_managing'
     failed.save()
@@ -122,13 +122,14 @@ def test_no_sequence_of_resets_and_deletes_removes_what_cinder_never_got(
 
 
 @pytest.mark.parametrize('status', STATUSES)
-def test_nor_of_a_snapshot(zoo_group, driver, volume, snapshot, status):
+def test_no_reset_and_delete_removes_a_snapshot_that_never_was(
+        zoo_group, driver, volume, snapshot, status):
     parent = volume()
     driver.manage_existing(parent, {'source-name': 'origin'})
     failed = snapshot(parent)
     update = driver.manage_existing_snapshot(
         failed, {'source-name': 'thick-snapshot'})
-    # Cinder saves the update by another object of the same snapshot.
+    # Cinder saves the update with another object of the same snapshot.
     saved = type(failed).get_by_id(failed._context, failed.id)
     saved.update(update)
     saved.save()

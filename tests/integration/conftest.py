@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A real Cinder on a real volume group, reached over HTTP."""
+"""A real Cinder on a real volume group, over HTTP."""
 
 from collections.abc import Iterator
 
@@ -32,6 +32,6 @@ def group() -> Iterator[ScratchVolumeGroup]:
 
 @pytest.fixture(scope='session')
 def cinder(group: ScratchVolumeGroup) -> Iterator[CinderDeployment]:
-    """A Cinder with this project's driver on that group."""
+    """A Cinder with this driver on that group."""
     with CinderDeployment(Backend(group)) as deployment:
         yield deployment

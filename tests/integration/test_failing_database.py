@@ -46,7 +46,7 @@ def empty(request):
 
 @pytest.mark.parametrize('status', [None, 'error', 'available'])
 @pytest.mark.parametrize('failure', FAILURES)
-def test_a_volume_whose_recording_failed_costs_no_lv_when_it_is_deleted(
+def test_deleting_a_volume_that_was_not_recorded_keeps_the_lv(
         empty, failure, status):
     cinder, group = empty
     name = f"{failure.replace(' ', '-')}-{status}"

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Cinder is killed in the middle of a manage or an unmanage, and comes back.
+"""Cinder is killed during a manage or an unmanage, and started again.
 
-The commands of its backend halt where a test kills it; the database is locked
-where it is to be killed before it has recorded what the driver has done.
+An LVM command halts, and then the test kills Cinder. To kill it after the
+driver's work but before Cinder records that, the test locks the database.
 """
 
 import hashlib
@@ -31,7 +31,8 @@ from tests.lab.scratch import ScratchVolumeGroup
 from tests.lab.service_conf import IN_TREE
 from tests.lab.service_conf import OURS
 
-# manage_existing_get_size has a report of its own, before manage_existing.
+# The step of the report of manage_existing; manage_existing_get_size has one
+# before.
 FIRST = 2
 KILLS = {'with the command': ('halts before its work', True),
          'but not the command': ('halts after its work', False)}
@@ -39,7 +40,7 @@ KILLS = {'with the command': ('halts before its work', True),
 
 @pytest.fixture(scope='module', params=[OURS])
 def stage(request, tmp_path_factory):
-    """A Cinder on a volume group of its own, that, and its LVM."""
+    """A Cinder on an empty volume group, that group, and its faulty LVM."""
     with ScratchVolumeGroup('empty') as group:
         lvm = FaultyLvm(tmp_path_factory.mktemp('lvm'), group.name)
         with CinderDeployment(
@@ -52,7 +53,7 @@ def stage(request, tmp_path_factory):
 
 @pytest.fixture
 def lv(stage):
-    """What a new LV, data1, is to be when all is over."""
+    """The state of a new LV, data1, to which a test must return."""
     _, group, _ = stage
     group.create('data1', '4m')
     uuid = group.names()['data1']
@@ -65,7 +66,7 @@ def lv(stage):
 
 
 def state(group):
-    """The LV's name, UUID, tags, place and digest."""
+    """Return the LV's name, UUID, tags, extents and digest."""
     row, = group.report('lv_name', 'lv_uuid', 'lv_tags', 'seg_pe_ranges')
     device, first, size = group.extents(row['lv_uuid'])
     with pathlib.Path(device).open('rb') as file:
@@ -74,9 +75,9 @@ def state(group):
 
 
 def kill(cinder, lvm, with_commands):
-    """Kill it where its command has halted, and start it again.
+    """Kill Cinder while its command halts, and start it again.
 
-    :returns: what it logs then
+    :returns: the log since the start
     """
     lvm.wait_until_halted()
     cinder.kill(with_commands)
@@ -109,7 +110,7 @@ def set_status(cinder, volume, status):
 
 
 def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
-    """As doc/source/troubleshooting.rst tells."""
+    """Follow the instructions of doc/source/troubleshooting.rst."""
     assert cinder.database.status(volume) == 'managing'
     tags = group.tags(state(group)['lv_name'])
     assert (f'as {volume} was interrupted' in log) is bool(tags)
@@ -126,7 +127,7 @@ def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
 
 @pytest.mark.parametrize('step', range(len(MANAGE)), ids=MANAGE)
 @pytest.mark.parametrize('how', KILLS)
-def test_a_manage_that_was_killed_costs_nothing(stage, lv, step, how):
+def test_a_killed_manage_can_be_cleaned_up(stage, lv, step, how):
     cinder, group, lvm = stage
     fault, with_commands = KILLS[how]
     lvm.break_at(FIRST + step, fault, '')
@@ -135,8 +136,7 @@ def test_a_manage_that_was_killed_costs_nothing(stage, lv, step, how):
     assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log)
 
 
-def test_a_manage_that_was_killed_before_it_was_recorded_costs_nothing(
-        stage, lv):
+def test_a_manage_killed_before_its_record_can_be_cleaned_up(stage, lv):
     cinder, group, lvm = stage
     lvm.break_at(FIRST + len(MANAGE) - 1, 'halts after its work', '')
     volume = manage(cinder)
@@ -162,7 +162,7 @@ def test_cinders_own_driver_loses_the_lv(stage, lv):
 @pytest.mark.parametrize('step', range(len(UNMANAGE)),
                          ids=UNMANAGE)
 @pytest.mark.parametrize('how', KILLS)
-def test_an_unmanage_that_was_killed_costs_nothing(stage, lv, step, how):
+def test_a_killed_unmanage_can_be_repeated(stage, lv, step, how):
     cinder, group, lvm = stage
     volume = manage(cinder)
     cinder.api.wait(volume, 'available')
@@ -173,8 +173,7 @@ def test_an_unmanage_that_was_killed_costs_nothing(stage, lv, step, how):
     assert_that_it_can_be_unmanaged(cinder, group, volume, lv)
 
 
-def test_an_unmanage_that_was_killed_before_it_was_recorded_costs_nothing(
-        stage, lv):
+def test_an_unmanage_killed_before_its_record_can_be_repeated(stage, lv):
     cinder, group, lvm = stage
     volume = manage(cinder)
     cinder.api.wait(volume, 'available')

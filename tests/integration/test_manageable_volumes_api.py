@@ -27,7 +27,7 @@ def api(cinder):
 
 @pytest.fixture
 def managed(api, group):
-    """A function that manages an LV; it is given back in the end."""
+    """A function that manages an LV, which is unmanaged at the end."""
     volumes = []
 
     def manage(ref, **fields):
@@ -66,7 +66,7 @@ def test_the_summary_has_reference_size_and_safety(api):
     assert 'scratch-pool_tdata' not in names(reply)
 
 
-def test_the_detail_has_reasons_and_what_the_lv_is(api, group):
+def test_the_detail_has_reasons_and_properties(api, group):
     pool = entry_of(api, 'scratch-pool')
     assert pool['reason_not_safe'] == (
         'is a thin pool (manage the thin volumes in it)')
@@ -131,8 +131,8 @@ def test_listing_needs_microversion_3_8(api, cinder):
                            microversion=microversion).status == status
 
 
-def test_an_lv_is_managed_by_name_with_all_that_the_api_takes(api, group,
-                                                              managed):
+def test_an_lv_is_managed_by_name_with_every_field_of_the_api(
+        api, group, managed):
     uuid = group.names()['size-1g-4m']
     volume = managed({'source-name': 'size-1g-4m'}, name='data',
                      description='from before', bootable=True,
@@ -151,8 +151,8 @@ def test_an_lv_is_managed_by_name_with_all_that_the_api_takes(api, group,
     assert 'already managed' in entry['reason_not_safe']
 
 
-def test_an_lv_is_managed_by_uuid_and_comes_back_as_it_was(api, group,
-                                                           managed):
+def test_an_lv_is_managed_by_uuid_and_restored_by_unmanage(
+        api, group, managed):
     before = group.names()
     volume = managed({'source-id': before['size-4m']})
     assert volume['size'] == 1
@@ -191,7 +191,7 @@ def test_a_volume_that_cinder_made_is_unmanaged_and_managed_again(api, group,
     ({'source-id': 'size-1g'}, 'a reference is'),
     ({'source-name': 'size-1g', 'source-id': 'x'}, 'a reference is'),
     ({}, 'a reference is')])
-def test_a_refused_lv_ends_in_error_managing_and_the_log_tells_why(
+def test_a_refused_manage_ends_in_error_managing_and_is_logged(
         cinder, api, group, ref, why):
     before, changes = group.names(), group.changes()
     reply = api.manage(ref)
@@ -199,11 +199,11 @@ def test_a_refused_lv_ends_in_error_managing_and_the_log_tells_why(
     refused = reply.body['volume']['id']
     api.wait(refused, 'error')
     assert cinder.database.status(refused) == 'error_managing'
-    told = [line for line in cinder.log_text().splitlines()
-            if f'as volume {refused}: ' in line]
-    assert len(told) == 1
-    assert 'WARNING' in told[0]
-    assert why in told[0]
+    logged = [line for line in cinder.log_text().splitlines()
+              if f'as volume {refused}: ' in line]
+    assert len(logged) == 1
+    assert 'WARNING' in logged[0]
+    assert why in logged[0]
 
     assert api.delete(refused).status == 202
     api.wait_until_gone(refused)
@@ -233,8 +233,8 @@ def test_a_managed_lv_is_not_managed_again(cinder, api, managed):
     assert name in names(api.manageable_volumes())
 
 
-def test_snapshots_are_listed_managed_and_given_back(cinder, api, group,
-                                                     managed):
+def test_snapshots_are_listed_managed_and_unmanaged(cinder, api, group,
+                                                    managed):
     before = group.names()
     origin = managed({'source-name': 'origin-of-two'})
     listed = api.request('GET', 'manageable_snapshots/detail', params={
@@ -310,7 +310,7 @@ def test_an_operator_adopts_an_lv_with_the_cinder_client(cinder, group):
 
 
 def cinder_client(cinder, *words):
-    """What python-cinderclient prints for these words on its command line."""
+    """Run python-cinderclient with these words, and return its output."""
     endpoint, _, project = cinder.url.rpartition('/')
     done = subprocess.run(
         [f'{sys.prefix}/bin/cinder', '--os-auth-type', 'noauth',

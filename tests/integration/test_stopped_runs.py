@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A test run or a program of the labs is stopped by a signal."""
+"""A test run, or a program of tests/shows, is stopped by a signal."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+import tenacity
 
-# It only keeps a run that hangs from doing so forever.
-SECONDS = 600
+from tests.lab import polling
 
 PYTEST = ('pytest', '--quiet', '-p', 'no:cacheprovider',
           'tests/integration/test_manageable_volumes_api.py',
@@ -50,7 +49,7 @@ def mounts(folder: pathlib.Path) -> list[str]:
 
 
 def processes(folder: pathlib.Path) -> list[list[str]]:
-    """Those that the run has started have the folder as their TMPDIR."""
+    """Return the command lines of processes that have the folder as TMPDIR."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -62,11 +61,10 @@ def processes(folder: pathlib.Path) -> list[list[str]]:
 
 def wait_until(happened: Callable[[], object],
                run: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not happened():
-        assert run.poll() is None, 'it has ended'
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    polling.wait_for('the moment to stop the run',
+                     lambda: run.poll() is not None or happened(),
+                     pause=tenacity.wait_fixed(0.05))
+    assert run.returncode is None, 'the run ended before'
 
 
 def a_group_is_made(folder: pathlib.Path) -> bool:
@@ -80,21 +78,20 @@ def cinder_is_up(folder: pathlib.Path) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """For the temporary files of a run; nothing is left after it."""
+    """A folder for temporary files of a run, of which nothing else is left."""
     folder = tmp_path / 'stopped'
     folder.mkdir()
     yield folder
-    deadline = time.monotonic() + SECONDS
-    while left := (loop_devices(folder) + mounts(folder)
-                   + processes(folder)):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+    polling.wait_for(
+        'the end of loop devices, mounts and processes',
+        lambda: [*loop_devices(folder), *mounts(folder), *processes(folder)],
+        lambda left: not left)
 
 
 def stop(folder: pathlib.Path, command: tuple[str, ...],
          moment: Callable[[pathlib.Path], bool], how: signal.Signals) -> int:
-    """Start a program, stop it at that moment, and return how it ended."""
-    # With an output that nobody reads a program would wait.
+    """Start a program, stop it at a moment, and return its exit status."""
+    # A pipe that is not read would block the program.
     with (folder.with_name('output').open('wb') as output,
           subprocess.Popen(
               [sys.executable, '-m', *command], stdout=output,
@@ -103,7 +100,7 @@ def stop(folder: pathlib.Path, command: tuple[str, ...],
         try:
             wait_until(lambda: moment(folder), run)
             run.send_signal(how)
-            return run.wait(SECONDS)
+            return run.wait(polling.SECONDS)
         finally:
             run.kill()
 
@@ -111,7 +108,7 @@ def stop(folder: pathlib.Path, command: tuple[str, ...],
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(('options', 'moment'), [
     ((), a_group_is_made), ((), cinder_is_up), (WORKERS, cinder_is_up)])
-def test_a_test_run(folder, tmp_path, options, moment, how):
+def test_a_stopped_test_run_cleans_up(folder, tmp_path, options, moment, how):
     status = stop(folder, (*PYTEST, f'--basetemp={tmp_path}/inner', *options),
                   moment, how)
     assert status == pytest.ExitCode.INTERRUPTED
@@ -119,10 +116,10 @@ def test_a_test_run(folder, tmp_path, options, moment, how):
 
 
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
-def test_a_program_of_the_labs(folder, how):
+def test_a_stopped_program_cleans_up(folder, how):
     assert stop(folder, DEMO, cinder_is_up, how) == -signal.SIGINT
     assert list(folder.iterdir()) == []
 
 
-def test_a_program_that_is_killed_leaves_files_at_most(folder):
+def test_a_killed_program_leaves_only_files(folder):
     assert stop(folder, DEMO, cinder_is_up, signal.SIGKILL) == -signal.SIGKILL

@@ -12,11 +12,10 @@
 
 """Many listings at once while LVs are managed and unmanaged, over HTTP.
 
-This catches an answer that is no page, a listing that misses LVs, a manage
-that fails beside listings, and a deadlock. It measures neither time nor
-memory, which depend on what else the machine does: `python -m
-tests.shows.stress` prints those. That the driver keeps nothing of a listing in
-memory is seen in tests/functional/test_volumes.py.
+This test finds an HTTP error, a listing that misses LVs, a manage that fails
+during listings, and a deadlock. It measures neither time nor memory, which
+depend on what else the machine does; `python -m tests.shows.stress` prints
+them. A test in tests/functional/test_volumes.py finds a leak of memory.
 """
 
 from tests.lab import stress

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Two Cinders that know nothing of each other, on one volume group.
+"""Two independent Cinders on one volume group.
 
-They share no lock and no database: what keeps them apart is LVM's own lock,
-and that each looks whether it has what it believes to have.
+They share no lock and no database. Only LVM's own lock, and the check after
+each change, prevent both from managing the same LV.
 """
 
 from concurrent import futures
@@ -29,7 +29,7 @@ LVS = 20
 
 @pytest.fixture(scope='module')
 def lab():
-    """A group, and the Cinders."""
+    """The group and the two Cinders."""
     with ScratchVolumeGroup('shared') as group:
         backend = Backend(group)
         with CinderDeployment(backend) as one, CinderDeployment(
@@ -70,7 +70,7 @@ def test_each_lv_has_one_owner(lab):
         for volume in volumes.values():
             cinder.api.wait_until_gone(volume)
     assert group.names() == before
-    # Where each has seen the other's tags, some may stay: not for long.
+    # Tags of an attempt may be left; the next manage removes them.
     for name in names:
         if group.tags(name):
             volume = cinders[0].api.manage({'source-name': name}
@@ -83,5 +83,5 @@ def test_each_lv_has_one_owner(lab):
 
 
 def ending(cinder, volume):
-    """The status in which a manage ends."""
+    """Return the status in which a manage ends."""
     return cinder.api.wait(volume, 'available', 'error')['status']

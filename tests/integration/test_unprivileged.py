@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Cinder runs as a user who has no rights but those that packages give it.
+"""Cinder runs as a user with only the rights that packages give it.
 
-They are a line in sudoers and the rootwrap filters of Cinder's wheel, as they
-are.
+These are a line in sudoers and the unchanged rootwrap filters of Cinder's
+wheel.
 """
 
 import os
@@ -29,7 +29,7 @@ from tests.lab.scratch import ScratchVolumeGroup
 
 @pytest.fixture(scope='module')
 def lab():
-    """Such a Cinder, and its group with an LV of every kind."""
+    """An unprivileged Cinder, and its group with an LV of every kind."""
     with ScratchVolumeGroup(physical_volumes=2) as group:
         zoo.build(group)
         with CinderDeployment(Backend(group), unprivileged=True) as cinder:
@@ -45,8 +45,8 @@ def cinder(lab):
     for refusal in ('Unauthorized command', 'a password is required',
                     'Permission denied', 'Operation not permitted'):
         assert refusal not in log
-    # No more than its filters allow; and this driver's commands are the
-    # daemon's.
+    # Only Cinder's own commands go through rootwrap. This driver's commands
+    # are run by os-brick's daemon.
     asked_for = set(re.findall(
         r'Running cmd \(subprocess\): sudo cinder-rootwrap \S+ '
         r'(?:env (?:\w+=\S* )*)?(\S+)', log))
@@ -54,7 +54,7 @@ def cinder(lab):
                          'lvextend', 'lvremove'}
 
 
-def test_lvs_are_listed_managed_and_given_back(cinder, lab):
+def test_lvs_are_listed_managed_and_unmanaged(cinder, lab):
     _, group = lab
     before = group.names()
     listed = cinder.api.manageable_volumes(detail=True).body[

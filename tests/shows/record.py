@@ -17,20 +17,17 @@
 
 from __future__ import annotations
 
-import pathlib
-
 from cinder_lvm_manage.volume_group import REPORT
 from tests.lab import signals
 from tests.lab import zoo
 from tests.lab.scratch import ScratchVolumeGroup
-
-REPORTS = pathlib.Path(__file__).parents[1] / 'unit' / 'reports'
+from tests.unit import reports
 
 
 def _record(vg: ScratchVolumeGroup, name: str) -> None:
-    path = REPORTS / f'{name}.json'
+    path = reports.FOLDER / f'{name}.json'
     path.write_text(vg.lvm('env', *REPORT, vg.name))
-    print(path.relative_to(REPORTS.parents[2]))
+    print(path)
 
 
 def main() -> None:

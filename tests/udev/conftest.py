@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""These tests are of udev: where none runs they fail, and are not skipped."""
+"""Without udevd these tests fail; they are not skipped."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ import pytest
 @pytest.fixture(scope='session', autouse=True)
 def udevd() -> None:
     if 'DM_DISABLE_UDEV' in os.environ:
-        pytest.fail('DM_DISABLE_UDEV is set: LVM would not use udev')
+        pytest.fail('DM_DISABLE_UDEV is set, so LVM does not use udev')
     if subprocess.run(('udevadm', 'control', '--ping'),
                       check=False).returncode:
         pytest.fail('udevd is not running')

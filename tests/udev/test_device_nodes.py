@@ -10,18 +10,18 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The device nodes that udev makes of an LV that Cinder manages."""
+"""The device nodes that udev makes for an LV that Cinder manages."""
 
 from concurrent import futures
 import contextlib
 import os
 import pathlib
 import subprocess
-import time
 
 from oslo_utils import units
 import pytest
 
+from tests.lab import polling
 from tests.lab.scratch import ScratchVolumeGroup
 
 DEV = pathlib.Path('/dev')
@@ -29,7 +29,7 @@ DEV = pathlib.Path('/dev')
 
 @pytest.fixture(scope='module')
 def group():
-    with ScratchVolumeGroup('noted', size=units.Gi,
+    with ScratchVolumeGroup('linked', size=units.Gi,
                             device_mapper=True) as vg:
         yield vg
 
@@ -71,12 +71,12 @@ def by_name(group, name):
 
 
 def links_of_udev(path):
-    """What links udev's own database has for the device."""
+    """Return the links that udev's database has for the device."""
     return {DEV / link for link in run('udevadm', 'info', '--query', 'symlink',
                                        '--name', str(path)).split()}
 
 
-def assert_noted(group, name):
+def assert_linked(group, name):
     links = by_name(group, name) | {by_uuid(group, name)}
     assert links_of_udev(device(group, name)) == links
     node, = {link.resolve() for link in links}
@@ -90,7 +90,7 @@ def lvm_waits_for_udev():
 
 @contextlib.contextmanager
 def udev_stopped():
-    """Events are queued in it, and handled after it."""
+    """Let udevd queue events until the end."""
     run('udevadm', 'control', '--stop-exec-queue')
     try:
         yield
@@ -99,7 +99,7 @@ def udev_stopped():
 
 
 def test_udev_makes_the_links_of_an_active_lv(group, lv):
-    assert_noted(group, lv)
+    assert_linked(group, lv)
     group.lvm('lvchange', '--activate', 'n', f'{group.name}/{lv}')
     assert not any(map(os.path.lexists, by_name(group, lv)))
 
@@ -111,13 +111,13 @@ def test_udevs_links_follow_a_manage_and_an_unmanage(
     by_id = by_uuid(group, lv)
     volume = in_process.record_volume()
     driver.manage_existing(volume, {'source-name': lv})
-    assert_noted(group, volume.name)
+    assert_linked(group, volume.name)
     assert by_uuid(group, volume.name) == by_id
     assert not any(map(os.path.lexists, by_name(group, lv)))
     driver.unmanage(volume)
     assert not any(map(os.path.lexists, by_name(group, volume.name)))
     if active == 'y':
-        assert_noted(group, lv)
+        assert_linked(group, lv)
     else:
         assert not os.path.lexists(by_id)
 
@@ -133,12 +133,11 @@ def test_a_manage_of_an_inactive_lv_ends_when_udev_has_made_its_node(
 
     with futures.ThreadPoolExecutor() as pool, udev_stopped():
         managing = pool.submit(manage)
-        while not lvm_waits_for_udev():
-            assert not managing.done(), 'managed without udev'
-            time.sleep(0.1)
-        # Longer than any command of LVM takes.
+        polling.wait_for('LVM to wait for udev', lambda: (
+            managing.done() or lvm_waits_for_udev()))
+        # Longer than any LVM command.
         assert not futures.wait([managing], timeout=5).done
         assert not device(group, volume.name).exists()
     assert managing.result()
-    assert_noted(group, volume.name)
+    assert_linked(group, volume.name)
     assert not lvm_waits_for_udev()

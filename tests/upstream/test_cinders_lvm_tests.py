@@ -12,8 +12,8 @@
 
 """Cinder's own unit tests of its LVM driver, with this driver in its place.
 
-`python -m unittest tests.upstream.test_cinders_lvm_tests`; Cinder's base class
-does not work under pytest.
+Run by `python -m unittest tests.upstream.test_cinders_lvm_tests`, because
+Cinder's base class does not work with pytest.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from cinder_lvm_manage.driver import LVMManageDriver
 from cinder_lvm_manage.volume_group import VolumeGroup
 from tests.unit.reports import inventory
 
-# Tests of the methods that this driver replaces. Those of managing put doubles
-# in place of vg.get_volume, get_volumes or rename_volume, which it does not
-# call: it reads the group with one report of its own. tests/functional has the
-# same cases on real LVM, tests/device_mapper those of copying and clearing.
+# Tests of methods that this driver replaces, and where this repository has the
+# same cases. The tests of managing replace vg.get_volume, get_volumes or
+# rename_volume, which this driver does not call. A file without a folder is in
+# tests/functional.
 REPLACED = {
     'test_delete_volume_bad_path':
         'expects an inactive LV not to be cleared; '
         'device_mapper/test_whole_life.py, test_an_inactive_lv_is_cleared',
     'test_delete_volume_invalid_parameter':
-        'expects the recorded size to be asked for, which it is not',
+        'expects a request of the recorded size, which this driver ignores',
     'test_delete_volume_thinlvm_snap':
         'expects the recorded GiB to be cleared; device_mapper/'
         'test_whole_life.py',
@@ -62,13 +62,14 @@ REPLACED = {
     'test_lvm_manage_existing_bad_size':
         'unit/test_volume_group.py, test_a_report_that_is_none_is_an_error',
     'test_lvm_manage_existing_not_found':
-        'expects that an LV which is not there can be managed; '
+        'expects that a missing LV can be managed; '
         'test_volumes.py, test_a_bad_reference_changes_nothing',
     'test_lvm_manage_existing_snapshot':
-        'test_snapshots.py, test_a_snapshot_goes_in_under_its_volume_and_'
-        'comes_out_as_it_was',
+        'test_snapshots.py, '
+        'test_a_snapshot_of_a_volume_is_managed_and_restored_by_unmanage',
     'test_lvm_manage_existing_snapshot_bad_ref':
-        'test_snapshots.py, test_a_bad_reference_is_told_what_is_accepted',
+        'test_snapshots.py, '
+        'test_the_error_for_a_bad_reference_names_valid_ones',
     'test_lvm_manage_existing_snapshot_bad_size':
         'unit/test_volume_group.py, test_a_report_that_is_none_is_an_error',
     'test_revert_snapshot':
@@ -77,7 +78,7 @@ REPLACED = {
         'expects NotImplementedError; device_mapper/test_whole_life.py',
     'test_lvm_unmanage':
         'expects that unmanage does nothing; '
-        'test_volumes.py, test_unmanage_gives_the_lv_back_as_it_was',
+        'test_volumes.py, test_unmanage_restores_the_lv',
 }
 
 
@@ -92,7 +93,7 @@ class _WithOurDriver:
         ours = mock.patch.object(
             theirs, 'lvm',
             types.SimpleNamespace(LVMVolumeDriver=LVMManageDriver))
-        # They have no volume group; all their volumes are this LV.
+        # The tests have no volume group; every volume has this LV.
         vg = mock.create_autospec(VolumeGroup, instance=True)
         vg.inventory.return_value = ZOO
         group = mock.patch.object(LVMManageDriver, '_volume_group', vg)
@@ -113,7 +114,7 @@ class LVMISCSITestCase(_WithOurDriver, theirs.LVMISCSITestCase):
 
 
 def load_tests(loader: unittest.TestLoader, *_: Any) -> unittest.TestSuite:
-    """All of their tests but those in REPLACED, which have to exist."""
+    """Load all of their tests except those in REPLACED, which must exist."""
     suite = unittest.TestSuite()
     left_out = set()
     for case in (LVMVolumeDriverTestCase, LVMISCSITestCase):
@@ -123,5 +124,6 @@ def load_tests(loader: unittest.TestLoader, *_: Any) -> unittest.TestSuite:
             else:
                 suite.addTest(case(name))
     if left_out != REPLACED.keys():
-        raise LookupError(f'Cinder has no {REPLACED.keys() - left_out}')
+        raise LookupError('tests not found in Cinder: '
+                          f'{sorted(REPLACED.keys() - left_out)}')
     return suite

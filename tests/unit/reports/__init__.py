@@ -18,8 +18,10 @@ import pathlib
 
 from cinder_lvm_manage.inventory import Inventory
 
+FOLDER = pathlib.Path(__file__).parent
+
 
 def inventory(name: str) -> Inventory:
     """The recorded report of this name."""
-    path = pathlib.Path(__file__).with_name(f'{name}.json')
-    return Inventory.from_report(path.read_text(), 'scratch')
+    return Inventory.from_report((FOLDER / f'{name}.json').read_text(),
+                                 'scratch')
