@@ -22,6 +22,7 @@ import hashlib
 import os
 import pathlib
 import types
+from unittest import mock
 
 from cinder import exception
 from oslo_utils import timeutils
@@ -40,8 +41,7 @@ class CloneLab:
     def __init__(self, group, cinder):
         self.group = group
         self.cinder = cinder
-        self.driver = cinder.driver(
-            group, lvm_type='thin', lvm_manage_without_device_mapper=False)
+        self.driver = cinder.driver(group, lvm_type='thin')
 
     def lvm(self, command):
         self.group.lvm(*command.format(vg=self.group.name).split())
@@ -67,7 +67,7 @@ class CloneLab:
         return entry
 
     def manage(self, name):
-        """Listed as safe, managed, and recorded as available."""
+        """Manage an LV that is listed as safe; return the available volume."""
         entry = self.entry(name)
         assert entry['safe_to_manage'], entry['reason_not_safe']
         volume = self.cinder.record_volume()
@@ -78,7 +78,7 @@ class CloneLab:
         return volume
 
     def snapshot(self, volume):
-        """A new snapshot, made by the driver."""
+        """Return a new snapshot, created by the driver."""
         snapshot = self.cinder.record_snapshot(volume)
         self.driver.create_snapshot(snapshot)
         return snapshot
@@ -86,12 +86,11 @@ class CloneLab:
 
 @pytest.fixture
 def lab(tmp_path):
-    with ScratchVolumeGroup('clones', size=units.Gi,
-                            device_mapper=True) as group:
-        os.environ.update(group.environment)
-        with CinderInProcess(tmp_path) as cinder:
-            made = CloneLab(group, cinder)
-            yield made
+    with (ScratchVolumeGroup('clones', size=units.Gi,
+                             device_mapper=True) as group,
+          mock.patch.dict(os.environ, group.environment),
+          CinderInProcess(tmp_path) as cinder):
+        yield CloneLab(group, cinder)
 
 
 @pytest.fixture
