@@ -31,7 +31,7 @@ class LVMManageTempestPlugin(plugins.TempestPlugin):
 
     def load_tests(self) -> tuple[str, str]:
         """The folder of the tests, and the one that imports start from."""
-        return str(_FOLDER / 'tests'), str(_FOLDER.parents[1])
+        return str(_FOLDER / 'tests'), str(_FOLDER.parent)
 
     def register_opts(self, conf: cfg.ConfigOpts) -> None:
         """Make the options known."""
