@@ -48,7 +48,7 @@ from tests.lab.service_conf import OURS
 from tests.lab.service_conf import SCRIPTS
 
 _TESTS = (r'^(tempest\.api\.volume|cinder_tempest_plugin\.api'
-          r'|cinder_lvm_manage)\.')
+          r'|cinder_lvm_manage_tempest_plugin)\.')
 _SECONDS_TO_STOP = 60
 
 # Regular expressions on the names and tags of tests that need something which
