@@ -31,7 +31,7 @@ class LVMManageTempestPlugin(plugins.TempestPlugin):
 
     def load_tests(self) -> tuple[str, str]:
         """Return the folder of the tests, and the one to import them from."""
-        return str(_FOLDER / 'tests'), str(_FOLDER.parents[1])
+        return str(_FOLDER / 'tests'), str(_FOLDER.parent)
 
     def register_opts(self, conf: cfg.ConfigOpts) -> None:
         """Register the options."""

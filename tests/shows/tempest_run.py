@@ -47,7 +47,7 @@ from tests.lab import signals
 OURS = 'cinder_lvm_manage.driver.LVMManageDriver'
 IN_TREE = 'cinder.volume.drivers.lvm.LVMVolumeDriver'
 _TESTS = (r'^(tempest\.api\.volume|cinder_tempest_plugin\.api'
-          r'|cinder_lvm_manage)\.')
+          r'|cinder_lvm_manage_tempest_plugin)\.')
 _SECONDS_TO_STOP = 60
 _SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 
