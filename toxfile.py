@@ -10,11 +10,23 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Stops tox by SIGTERM and SIGHUP as by Ctrl-C.
+"""What tox.ini needs and tox does not provide."""
 
-tox would die of them, and leave what it runs running.
-"""
+from __future__ import annotations
+
+from tox.config.sets import EnvConfigSet
+from tox.plugin import impl
+from tox.session.state import State
 
 from tests.lab import signals
 
+# By default SIGTERM and SIGHUP kill tox, and the tests go on without it.
 signals.unwind_when_stopped()
+
+
+@impl
+def tox_add_env_config(env_conf: EnvConfigSet, state: State) -> None:
+    """Add the key bindep to environments."""
+    env_conf.add_config(
+        'bindep', of_type=str, default='',
+        desc='profiles of bindep.txt whose packages the environment needs')

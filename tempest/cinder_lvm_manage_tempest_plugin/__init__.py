@@ -10,4 +10,4 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A Tempest plugin: tests of managing LVs, for any cloud with this driver."""
+"""A Tempest plugin: tests of managing LVs, for any cloud with the driver."""

@@ -16,17 +16,18 @@ from oslo_config import cfg
 
 GROUP = cfg.OptGroup(
     'lvm_manage', title='Managing of logical volumes',
-    help='These tests run where manage_volume, and those of snapshots where '
-         'manage_snapshot and snapshot too, are set in the section '
-         'volume-feature-enabled. They reach no volume group: LVs of other '
-         'kinds, sizes, names and states than Cinder makes are not tested.')
+    help='The tests run if manage_volume is set in the section '
+         'volume-feature-enabled, those of snapshots if manage_snapshot and '
+         'snapshot are set too. They use the API only, and so test only LVs '
+         'of the kinds, sizes, names and states that Cinder creates.')
 
 OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt('backend_host',
-               help='The cinder-volume with this driver, host@backend. By '
-                    'default the first that is enabled and up.'),
+               help='The cinder-volume service with this driver, as '
+                    'host@backend. Default: the first one that is enabled '
+                    'and up.'),
     cfg.StrOpt('volume_type',
-               help='A volume type whose volumes go to that backend. By '
-                    'default one is made, from the volume_backend_name that '
-                    'the backend reports.'),
+               help='A volume type whose volumes are created on that backend. '
+                    'Default: the tests create one with the '
+                    'volume_backend_name that the backend reports.'),
 ]

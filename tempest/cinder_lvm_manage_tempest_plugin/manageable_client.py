@@ -10,9 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""ManageableClient: the requests on what can be managed, as Cinder has them.
+"""ManageableClient: requests on manageable volumes and snapshots.
 
-Tempest's own clients manage by the older os-volume-manage, and list nothing.
+Tempest's own clients use the older os-volume-manage, which cannot list.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from tempest.lib.services.volume import base_client
 
 
 class ManageableClient(base_client.BaseClient):
-    """Microversion 3.8 or newer is needed.
+    """Lists and manages; needs microversion 3.8 or newer.
 
-    Each method returns the body of the answer; answers of 400 and more are
-    raised as the exceptions of tempest.lib.
+    Each method returns the body of the response. A status of 400 or more
+    raises an exception of tempest.lib.
     """
 
     def list_volumes(self, detail: bool = False,
                      **query: Any) -> rest_client.ResponseBody:
-        """One page, with host, sort, marker, limit and offset."""
+        """Return one page; query has host, sort, marker, limit, offset."""
         return self._list('manageable_volumes', detail, query)
 
     def list_snapshots(self, detail: bool = False,
                        **query: Any) -> rest_client.ResponseBody:
-        """One page, with host, sort, marker, limit and offset."""
+        """Return one page; query has host, sort, marker, limit, offset."""
         return self._list('manageable_snapshots', detail, query)
 
     def manage_volume(self, **fields: Any) -> rest_client.ResponseBody:
-        """Manage an LV as a volume: host, ref and what the volume gets."""
+        """Manage an LV as a volume; fields are host, ref, name and so on."""
         return self._manage('manageable_volumes', 'volume', fields)
 
     def manage_snapshot(self, **fields: Any) -> rest_client.ResponseBody:
-        """Manage an LV as a snapshot: volume_id, ref and the rest."""
+        """Manage an LV as a snapshot; fields are volume_id, ref and so on."""
         return self._manage('manageable_snapshots', 'snapshot', fields)
 
     def _list(self, path: str, detail: bool,

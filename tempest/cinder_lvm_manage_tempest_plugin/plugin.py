@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Where Tempest finds the tests, options and client of this package."""
+"""Registers the tests, options and client of this package with Tempest."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ import pathlib
 from typing import Any
 
 from oslo_config import cfg
+from tempest import config
 from tempest.test_discover import plugins
 
 from cinder_lvm_manage_tempest_plugin import config as plugin_config
-from tempest import config
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -30,20 +30,20 @@ class LVMManageTempestPlugin(plugins.TempestPlugin):
     """The entry point of tempest.test_plugins."""
 
     def load_tests(self) -> tuple[str, str]:
-        """The folder of the tests, and the one that imports start from."""
+        """Return the folder of the tests, and the one to import them from."""
         return str(_FOLDER / 'tests'), str(_FOLDER.parent)
 
     def register_opts(self, conf: cfg.ConfigOpts) -> None:
-        """Make the options known."""
+        """Register the options."""
         config.register_opt_group(conf, plugin_config.GROUP,
                                   plugin_config.OPTIONS)
 
     def get_opt_lists(self) -> list[tuple[str, list[cfg.Opt]]]:
-        """The options by their sections, for the sample configuration."""
+        """Return the options by section, for the sample configuration."""
         return [(plugin_config.GROUP.name, plugin_config.OPTIONS)]
 
     def get_service_clients(self) -> list[dict[str, Any]]:
-        """How client managers make the client of manageable_client.py."""
+        """Return how client managers create ManageableClient."""
         return [{
             'name': 'lvm_manage',
             'service_version': 'lvm_manage.v3',

@@ -11,12 +11,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-# Does what DevStack's stack.sh, unstack.sh and clean.sh do for Cinder's
-# backends and for plugins, in their order and by DevStack's functions:
+# Runs those functions of DevStack that stack.sh, unstack.sh and clean.sh call
+# for Cinder's backends and for plugins, in the same order:
 #   stack.sh stack|unstack|clean
-# in a copy of DevStack with a local.conf. As root, with an /etc to spare.
+# Run it as root, in a copy of DevStack with a local.conf, with a copy of /etc.
 #
-# What DevStack defines and uses, shellcheck does not see.
+# ShellCheck cannot see what DevStack defines and uses.
 # shellcheck disable=SC1090,SC1091,SC2034,SC2154,SC2317,SC2329
 
 TOP_DIR=$PWD
@@ -33,7 +33,7 @@ function sudo {
     "$@"
 }
 
-# There may be no systemd: runs what a unit would when enabled or disabled.
+# Systemd may not run. Runs the commands of a unit that is enabled or disabled.
 function systemctl {
     local unit=/etc/systemd/system/$3
     case $1 in
@@ -42,17 +42,17 @@ function systemctl {
     esac
 }
 
-# The machine is not ours to change; its packages are those of bindep.txt.
+# The tests must not change the machine; bindep.txt has the packages they need.
 function install_package {
     die $LINENO "not installed: $*"
 }
 
-# Nor are its iSCSI targets, all of which DevStack deletes.
+# DevStack would delete all iSCSI targets of the machine.
 function cinder-rtstool {
     :
 }
 
-# There is no Keystone to be asked for projects.
+# There is no Keystone that could list projects.
 function openstack {
     :
 }
@@ -65,45 +65,86 @@ function source_libraries {
     done
 }
 
-# A checkout of Cinder, with what a wheel of it has instead.
-function clone_cinder {
-    local data
-    data=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("data"))')
-    mkdir -p "$CINDER_DIR" /etc/sudoers.d
-    ln -s "$data/etc" "$CINDER_DIR/etc"
+# The folder of a name in sysconfig.
+function python_path {
+    "$PYTHON" -c "import sysconfig; print(sysconfig.get_path('$1'))"
 }
 
-# DevStack's virtual environment; the Cinder in it is that of the caller.
+# DevStack's virtual environment, which sees the packages of the caller's.
 function prepare_virtualenv {
-    local where='import sysconfig; print(sysconfig.get_path("purelib"))'
-    local callers
-    callers=$("$PYTHON" -c "$where")
+    local packages
+    packages=$(python_path purelib)
+    CALLERS_DATA=$(python_path data)
     setup_devstack_virtualenv
-    echo "$callers" >"$("$PYTHON" -c "$where")/callers.pth"
+    echo "$packages" >"$(python_path purelib)/callers.pth"
     $VIRTUALENV_CMD "$DEST/bindep-venv"
     "$DEST/bindep-venv/bin/pip" install bindep
 }
 
-# openstack/requirements, with no constraints and thus none to edit.
+function git_commit {
+    git -C "$1" -c user.name=tests -c user.email=tests@localhost \
+        commit --quiet --allow-empty --message "$2"
+}
+
+# Cinder at a commit after a release, as GIT_DEPTH=1 clones it: without the tag
+# of the release. It has no code; the caller's Cinder has.
+function install_cinder_from_git {
+    local upstream=$DEST/upstream/cinder
+
+    git init --quiet --initial-branch master "$upstream"
+    printf '[metadata]\nname = cinder\n' >"$upstream/setup.cfg"
+    cat >"$upstream/setup.py" <<EOF
+import setuptools
+
+setuptools.setup(setup_requires=['pbr>=7.0.0'], pbr=True)
+EOF
+    cat >"$upstream/pyproject.toml" <<EOF
+[build-system]
+requires = ["pbr>=7.0.0", "setuptools>=77.0.0"]
+build-backend = "pbr.build"
+
+[project]
+name = "cinder"
+dynamic = ["version"]
+
+[tool.setuptools]
+packages = []
+EOF
+    git -C "$upstream" add .
+    git_commit "$upstream" "The release"
+    git -C "$upstream" tag 29.0.0
+    git_commit "$upstream" "A change"
+    GIT_DEPTH=1 git_clone "file://$upstream" "$CINDER_DIR" master
+    setup_develop "$CINDER_DIR"
+    ln -s "$CALLERS_DATA/etc" "$CINDER_DIR/etc"
+}
+
+# openstack/requirements, without constraints, so that none are edited.
 function clone_requirements {
     mkdir -p "$REQUIREMENTS_DIR/.venv/bin"
     touch "$REQUIREMENTS_DIR/upper-constraints.txt"
     ln -s /bin/true "$REQUIREMENTS_DIR/.venv/bin/edit-constraints"
 }
 
-# Tempest is configured only.
-function spare_tempest {
+# Tempest comes from PyPI. In its virtual environment, only commands that need
+# no cloud are run.
+function prepare_tempest {
     function install_tempest {
         mkdir -p "$TEMPEST_DIR"
-    }
-    function install_tempest_plugins {
-        :
+        python3 -m venv "$TEMPEST_DIR/.tox/tempest"
+        "$TEMPEST_DIR/.tox/tempest/bin/pip" install tempest
     }
     function pip_install_gr {
         :
     }
+    # tox -evenv-tempest -- COMMAND...
     function tox {
-        :
+        local command=$TEMPEST_DIR/.tox/tempest/bin/$3
+        case "$*" in
+            *" pip install "*"$TEMPEST_PLUGINS" | *" tempest list-plugins")
+                "$command" "${@:4}"
+                ;;
+        esac
     }
 }
 
@@ -115,12 +156,12 @@ function stack {
     run_phase override_defaults
     source_libraries
     run_phase source
-    spare_tempest
-    clone_cinder
+    prepare_tempest
     clone_requirements
     prepare_virtualenv
     set -o xtrace
     run_phase stack pre-install
+    install_cinder_from_git
     configure_cinder
     run_phase stack install
     async_runfunc init_cinder

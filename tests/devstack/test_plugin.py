@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The plugin, by DevStack's own functions: DEVSTACK_DIR is a checkout of it.
+"""The plugin, run by the functions of the DevStack in DEVSTACK_DIR.
 
-What DevStack would do to the machine beyond the plugin is left out; stack.sh
-tells what. Real are pip and bindep, the backing files with their loop devices
-and volume groups, and the Cinder that starts with what DevStack wrote.
+stack.sh leaves out what else DevStack changes on a machine. Real are git, pip
+and bindep, the volume groups on loop devices, and the Cinder that starts with
+the configuration that DevStack wrote.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ TEMPEST_VENV_UPPER_CONSTRAINTS=/dev/null
 VOLUME_GROUP_NAME={groups}
 VOLUME_BACKING_FILE_SIZE=1G
 
-enable_plugin cinder_lvm_manage file://{checkout}
+enable_plugin cinder-lvm-manage file://{checkout}
 CINDER_ENABLED_BACKENDS=lvm_manage:first,lvm_manage:second
 """
 
-# Over lvm.conf, which DevStack changes: no device-mapper is needed.
+# It overrides lvm.conf, which DevStack changes. No device-mapper is needed.
 _LVMLOCAL_CONF = """
 global {
     activation = 0
@@ -71,11 +71,11 @@ backup {
 
 
 class DevStack:
-    """A copy of DevStack, to which /etc is a copy too.
+    """A copy of DevStack, which sees a copy of /etc.
 
-    :ivar dest: where it installs
+    :ivar dest: the folder that it installs into
     :ivar etc: the files of /etc that it has changed
-    :ivar groups: what the names of its volume groups begin with
+    :ivar groups: the prefix of the names of its volume groups
     """
 
     def __init__(self, source: str, folder: pathlib.Path) -> None:
@@ -88,14 +88,14 @@ class DevStack:
                         ignore=shutil.ignore_patterns('.git'))
         for path in (self.dest, self.etc / 'lvm', folder / 'work'):
             path.mkdir(parents=True)
-        # It clones what is not there.
-        (self.dest / 'cinder_lvm_manage').symlink_to(_CHECKOUT)
+        # DevStack clones only what does not exist.
+        (self.dest / 'cinder-lvm-manage').symlink_to(_CHECKOUT)
         (self.etc / 'lvm' / 'lvmlocal.conf').write_text(_LVMLOCAL_CONF)
         (self._top / 'local.conf').write_text(_LOCAL_CONF.format(
             dest=self.dest, checkout=_CHECKOUT, groups=self.groups))
 
     def run(self, script: str) -> str:
-        """What stack, unstack or clean prints; each has a shell of its own."""
+        """Run stack, unstack or clean, each in its own shell."""
         overlay = (f'lowerdir=/etc,upperdir={self.etc},'
                    f'workdir={self._folder}/work')
         done = subprocess.run(
@@ -118,7 +118,7 @@ class DevStack:
                 if self.groups in line]
 
     def left_behind(self) -> list[str]:
-        """What there is of the backends on this machine."""
+        """Return what exists of the backends on this machine."""
         groups = StackedVolumeGroup(self, '').lvm(
             'vgs', '--noheadings', '--options', 'vg_name').split()
         files = map(str, self._folder.rglob('*'))
@@ -127,7 +127,7 @@ class DevStack:
 
 
 class StackedVolumeGroup(ScratchVolumeGroup):
-    """The volume group that DevStack has made for a backend."""
+    """The volume group that DevStack created for a backend."""
 
     def __init__(self, devstack: DevStack, backend: str) -> None:
         super().__init__(f'{devstack.groups}-{backend}')
@@ -149,7 +149,7 @@ def devstack() -> Iterator[DevStack]:
             devstack.run('stack')
             yield devstack
         finally:
-            # None but after a failure.
+            # There are none unless a test failed.
             for device in devstack.loop_devices():
                 subprocess.run(['losetup', '--detach', device], check=True)
 
@@ -160,14 +160,41 @@ def _read(path: pathlib.Path) -> configparser.ConfigParser:
     return conf
 
 
-def test_it_is_installed_in_devstacks_environment(devstack: DevStack) -> None:
+def _installed(environment: pathlib.Path) -> dict[str, dict[str, str]]:
+    """Return what pip lists in a virtual environment, by name."""
     listed = subprocess.run(
-        [devstack.dest / 'data' / 'venv' / 'bin' / 'pip', 'list', '--local',
-         '--editable', '--format', 'json'],
-        cwd=devstack.dest, stdout=subprocess.PIPE, text=True, check=True)
-    assert {each['name']: each['editable_project_location']
-            for each in json.loads(listed.stdout)} == {
-        'cinder_lvm_manage': str(devstack.dest / 'cinder_lvm_manage')}
+        [environment / 'bin' / 'pip', 'list', '--local', '--format', 'json'],
+        stdout=subprocess.PIPE, text=True, check=True)
+    return {each['name']: each for each in json.loads(listed.stdout)}
+
+
+def test_driver_and_client_are_installed_beside_cinder(
+        devstack: DevStack) -> None:
+    installed = _installed(devstack.dest / 'data' / 'venv')
+    checkout = devstack.dest / 'cinder-lvm-manage'
+    assert {name: each['editable_project_location']
+            for name, each in installed.items()
+            if 'editable_project_location' in each} == {
+        'cinder': str(devstack.dest / 'cinder'),
+        'cinder_lvm_manage': str(checkout),
+        'osc-volume-adopt': str(checkout / 'client')}
+
+
+def test_a_cinder_without_its_tags_is_not_replaced(
+        devstack: DevStack) -> None:
+    cinder = _installed(devstack.dest / 'data' / 'venv')['cinder']
+    assert cinder['version'].startswith('0.0.')
+
+
+def test_tempest_has_the_tests_and_no_cinder(devstack: DevStack) -> None:
+    environment = devstack.dest / 'tempest' / '.tox' / 'tempest'
+    plugins = subprocess.run(
+        [environment / 'bin' / 'tempest', 'list-plugins'],
+        stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert 'cinder_lvm_manage_tempest_plugin' in plugins
+    assert {name for name in _installed(environment)
+            if 'cinder' in name or name == 'os-brick'} == {
+        'cinder-lvm-manage-tempest-plugin'}
 
 
 @pytest.mark.parametrize('backend', ['first', 'second'])
@@ -188,7 +215,7 @@ def test_a_backend_has_what_lvm_has_and_this_driver(
     }.items()
 
 
-def test_tempest_is_told_to_manage(devstack: DevStack) -> None:
+def test_tempest_tests_managing(devstack: DevStack) -> None:
     conf = _read(devstack.dest / 'tempest' / 'etc' / 'tempest.conf')
     features = conf['volume-feature-enabled']
     assert features['manage_volume'] == 'True'

@@ -35,8 +35,9 @@ make --name thin-in-full-pool --virtualsize 1g --thinpool full-pool scratch
 
 lvchange --activate n scratch/inactive
 lvchange --activate n scratch/read-only-activation
+read_only='[ "scratch/read-only-activation" ]'
 lvchange --activate y scratch/read-only-activation \
-    --config 'activation { read_only_volume_list = [ "scratch/read-only-activation" ] }'
+    --config "activation { read_only_volume_list = $read_only }"
 dd if=/dev/urandom of=/dev/scratch/overflowed-origin bs=1M count=8 \
     oflag=direct status=none
 dd if=/dev/urandom of=/dev/scratch/thin-in-full-pool bs=1M count=8 \

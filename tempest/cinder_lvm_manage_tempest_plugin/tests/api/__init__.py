@@ -10,12 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Tests that ask the volume API only, and reach no volume group.
+"""Tests that use the volume API only, and no volume group.
 
-Each makes its LVs through Cinder and unmanages them: an LV that Cinder made
-keeps its name, and lies in the group as an operator's would. So these tests
-see LVs of whole GiB only, that nothing holds open, of the backend's own kind
-and with names of Cinder's form. What needs others (pools, LVs that LVM hides,
-odd sizes, names, tags, states and snapshots that Cinder did not take) needs
-the volume group, and is tested beside this driver's source, in tests/.
+Each creates its LVs through Cinder and unmanages them. Such an LV keeps its
+name, and is in the group as if an operator had created it. So these tests
+cover only LVs whose size is a whole number of GiB, that nothing holds open,
+thick or thin as the backend's are, and with names of Cinder's form. The tests
+beside the driver's source cover the others: pools, hidden LVs, other sizes,
+names, tags and states, and snapshots that Cinder did not take.
 """

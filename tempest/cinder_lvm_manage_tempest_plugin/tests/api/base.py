@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""ManageTest: what the tests of managing start from."""
+"""ManageTest: the base class of the tests."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from collections.abc import Iterator
 from typing import Any
 from typing import NamedTuple
 
+from tempest import config
+from tempest import test
 from tempest.common import waiters
 from tempest.lib import exceptions
 from tempest.lib.common import api_version_utils
 from tempest.lib.common.utils import data_utils
 from tempest.lib.common.utils import test_utils
-
-from tempest import config
-from tempest import test
 
 CONF = config.CONF
 
@@ -33,7 +32,7 @@ CONF = config.CONF
 class LV(NamedTuple):
     """A logical volume that Cinder does not manage.
 
-    :ivar uuid: LVM's; it stays whatever Cinder calls the LV
+    :ivar uuid: LVM's; it does not change when Cinder renames the LV
     :ivar size: in GiB
     """
 
@@ -43,28 +42,28 @@ class LV(NamedTuple):
 
     @property
     def by_name(self) -> dict[str, str]:
-        """The reference by which it is managed."""
+        """The reference with its name."""
         return {'source-name': self.name}
 
     @property
     def by_uuid(self) -> dict[str, str]:
-        """The other one."""
+        """The reference with its UUID."""
         return {'source-id': self.uuid}
 
 
 class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
-    """LVs of its own on one backend, as an administrator.
+    """Creates LVs on one backend, as an administrator.
 
-    :ivar host: the backend with the pool, where create_volume has made one
+    :ivar host: the backend as host@backend#pool, once create_volume was called
     """
 
     credentials = ('primary', 'admin')
-    # The first with manageable_volumes.
+    # The first microversion that has manageable_volumes.
     min_microversion = '3.8'
 
     @classmethod
     def skip_checks(cls) -> None:
-        """Skip where Cinder, or its managing, is not to be tested."""
+        """Skip unless Cinder is available and manage_volume is enabled."""
         super().skip_checks()
         if not CONF.service_available.cinder:
             raise cls.skipException('Cinder is not available')
@@ -76,13 +75,13 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def setup_credentials(cls) -> None:
-        """No test here needs a network."""
+        """Create no network: no test needs one."""
         cls.set_network_resources()
         super().setup_credentials()
 
     @classmethod
     def setup_clients(cls) -> None:
-        """The administrator's; member is who is none."""
+        """Set up the administrator's clients."""
         super().setup_clients()
         cls.volumes = cls.os_admin.volumes_client_latest
         cls.snapshots = cls.os_admin.snapshots_client_latest
@@ -91,7 +90,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def resource_setup(cls) -> None:
-        """Find the backend."""
+        """Find the backend, and a volume type for it."""
         super().resource_setup()
         cls.setup_api_microversion_fixture(
             volume_microversion=api_version_utils.select_request_microversion(
@@ -102,10 +101,10 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def _lift_quota(cls) -> None:
-        """A volume that was refused counts for ever, even deleted.
+        """Remove the quota of a project that Tempest created.
 
-        Cinder counts it before the driver is asked, and never takes it back.
-        A project that is no throw-away one has to have quota enough.
+        Cinder counts a refused volume against the quota, even after it is
+        deleted. Credentials that Tempest did not create need enough quota.
         """
         if CONF.auth.use_dynamic_credentials:
             quotas = cls.os_admin.volume_quotas_client_latest
@@ -122,7 +121,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
             if pool['name'].partition('#')[0] == wanted.partition('#')[0]:
                 return str(pool['capabilities']['volume_backend_name'])
         raise exceptions.InvalidConfiguration(
-            f'{wanted} has told the scheduler of no pool')
+            f'{wanted} has reported no pool to the scheduler')
 
     @classmethod
     def _any_backend_host(cls) -> str:
@@ -132,11 +131,11 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
             if (service['state'], service['status']) == ('up', 'enabled'):
                 return str(service['host'])
         raise exceptions.InvalidConfiguration(
-            'no cinder-volume is enabled and up')
+            'No cinder-volume service is enabled and up')
 
     @classmethod
     def create_type(cls, **extra_specs: str) -> str:
-        """The name of a new volume type."""
+        """Create a volume type, and return its name."""
         created = cls.types.create_volume_type(
             name=data_utils.rand_name('lvm-manage'),
             extra_specs={key.replace('__', ':'): value
@@ -147,7 +146,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def create_volume(cls, size: int = 1) -> dict[str, Any]:
-        """A volume that Cinder made, on the backend."""
+        """Create a volume on the backend."""
         volume_id = cls.volumes.create_volume(
             size=size, volume_type=cls.volume_type,
             name=data_utils.rand_name('lvm-manage'))['volume']['id']
@@ -159,20 +158,21 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
         wanted = CONF.lvm_manage.backend_host
         if wanted and cls.host.partition('#')[0] != wanted.partition('#')[0]:
             raise exceptions.InvalidConfiguration(
-                f'volumes of type {cls.volume_type} go to {cls.host}, and not '
-                f'to backend_host {wanted}: set volume_type')
+                f'A volume of type {cls.volume_type} was created on '
+                f'{cls.host}, not on backend_host {wanted}. Set volume_type '
+                'to a type of that backend.')
         return volume
 
     @classmethod
     def delete_volume(cls, volume_id: str) -> None:
-        """Delete a volume, if it is there still, and wait."""
+        """Delete a volume, unless it is gone, and wait."""
         test_utils.call_and_ignore_notfound_exc(cls.volumes.delete_volume,
                                                 volume_id)
         cls.volumes.wait_for_resource_deletion(volume_id)
 
     @classmethod
     def create_lv(cls, size: int = 1) -> LV:
-        """An LV that Cinder does not manage; it is removed at the end."""
+        """Create an LV that Cinder does not manage, and remove it later."""
         volume = cls.create_volume(size)
         lv = cls.lv_of(volume)
         cls.addClassResourceCleanup(cls._remove, lv)
@@ -181,7 +181,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def lv_of(cls, volume: dict[str, Any]) -> LV:
-        """The LV of a volume of the backend."""
+        """Return the LV of a volume."""
         entry = next(entry for entry in cls.entries()
                      if entry['cinder_id'] == volume['id'])
         return LV(entry['reference']['source-name'],
@@ -190,7 +190,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
     @classmethod
     def entries(cls, detail: bool = True,
                 **query: Any) -> Iterator[dict[str, Any]]:
-        """All of the backend's manageable volumes, page after page."""
+        """Return all of the backend's manageable volumes, of all pages."""
         marker: dict[str, Any] = {}
         while page := cls.manageable.list_volumes(
                 detail, host=cls.host, **query, **marker
@@ -200,15 +200,15 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def entry(cls, lv: LV) -> dict[str, Any]:
-        """What is listed of an LV now, whatever its name is."""
+        """Return the current list entry of an LV, whatever its name is."""
         return next(entry for entry in cls.entries()
                     if entry['extra_info']['source_id'] == lv.uuid)
 
     @classmethod
     def manage(cls, ref: Any, **fields: Any) -> dict[str, Any]:
-        """The volume that the request makes of the LV, once it is available.
+        """Manage an LV, and return the volume once it is available.
 
-        It is deleted at the end.
+        The volume is deleted later.
         """
         volume_id = cls._request_to_manage(ref, fields)
         waiters.wait_for_volume_resource_status(cls.volumes, volume_id,
@@ -242,7 +242,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
     def manage_snapshot(cls, volume_id: str, ref: Any,
                         status: str = 'available',
                         **fields: Any) -> dict[str, Any]:
-        """The snapshot that the request makes, once it has this status."""
+        """Manage a snapshot, and return it once it has this status."""
         snapshot_id = cls.manageable.manage_snapshot(
             volume_id=volume_id, ref=ref, **fields)['snapshot']['id']
         cls.addClassResourceCleanup(cls.delete_snapshot, snapshot_id)
@@ -254,20 +254,20 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def delete_snapshot(cls, snapshot_id: str) -> None:
-        """Delete a snapshot, if it is there still, and wait."""
+        """Delete a snapshot, unless it is gone, and wait."""
         test_utils.call_and_ignore_notfound_exc(cls.snapshots.delete_snapshot,
                                                 snapshot_id)
         cls.snapshots.wait_for_resource_deletion(snapshot_id)
 
     def assert_snapshot_refused(self, volume_id: str, ref: Any) -> None:
-        """The request is taken, and ends in a snapshot that is in error."""
+        """Check that the API accepts the request and the driver does not."""
         snapshot = self.manage_snapshot(volume_id, ref, status='error')
         self.delete_snapshot(snapshot['id'])
 
     def assert_refused(self, ref: Any, **fields: Any) -> None:
-        """The request is taken, and ends in a volume that is in error.
+        """Check that the API accepts the request and the driver does not.
 
-        Why, only the log of cinder-volume tells.
+        The reason is only in the log of cinder-volume.
         """
         volume_id = self._request_to_manage(ref, fields)
         waiters.wait_for_volume_resource_status(self.volumes, volume_id,
@@ -275,7 +275,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
         self.delete_volume(volume_id)
 
     def assert_untouched(self, lv: LV) -> None:
-        """The LV has its name, and can be managed."""
+        """Check that the LV has its name and can be managed."""
         entry = self.entry(lv)
         self.assertEqual(lv.by_name, entry['reference'])
         self.assertTrue(entry['safe_to_manage'], entry['reason_not_safe'])

@@ -20,14 +20,15 @@ from tempest.lib import exceptions
 from cinder_lvm_manage_tempest_plugin.tests.api import base
 
 
-# Nothing else may make volumes meanwhile: pages are compared with the whole.
+# No other test may create volumes meanwhile: pages are compared with the
+# whole list.
 @decorators.serial
 class ListVolumesTest(base.ManageTest):
-    """Three LVs that are not managed, one of them larger, and a volume."""
+    """Three unmanaged LVs, one of them larger, and a volume."""
 
     @classmethod
     def resource_setup(cls):
-        """Make them."""
+        """Create them."""
         super().resource_setup()
         cls.lvs = [cls.create_lv(size) for size in (1, 2, 1)]
         cls.volume = cls.create_volume()
@@ -89,7 +90,7 @@ class ListVolumesTest(base.ManageTest):
         self.assertEqual(sorted(rows), rows)
 
     @decorators.idempotent_id('3f1b4466-fad5-40ab-b878-bc0713d2e667')
-    def test_pages_after_a_marker_are_the_whole(self):
+    def test_pages_after_markers_are_the_whole_list(self):
         order = 'size:desc,reference:asc'
         self.assertEqual(list(self.entries(sort=order)),
                          list(self.entries(sort=order, limit=2)))
@@ -126,7 +127,7 @@ class ListVolumesTest(base.ManageTest):
                        marker={'source-name': names[0]}))
 
     @decorators.idempotent_id('f07327c0-1022-4b55-b0b2-a98147f3f79d')
-    def test_requests_that_are_wrong(self):
+    def test_invalid_requests(self):
         queries: list[dict[str, Any]] = [
             {'sort': 'attr'}, {'sort': 'size:up'},
             {'limit': -1}, {'limit': 'all'}, {'offset': -1},
@@ -136,7 +137,7 @@ class ListVolumesTest(base.ManageTest):
             self.assertRaises(exceptions.BadRequest, self.page, **query)
 
     @decorators.idempotent_id('f3e23c4b-b867-423b-9ba3-250c9e708084')
-    def test_a_backend_that_is_not_there(self):
+    def test_a_backend_that_does_not_exist(self):
         self.assertRaises((exceptions.BadRequest, exceptions.NotFound),
                           self.manageable.list_volumes,
                           host='no-such-host@lvm#lvm')

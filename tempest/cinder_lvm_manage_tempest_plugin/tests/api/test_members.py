@@ -20,18 +20,18 @@ from cinder_lvm_manage_tempest_plugin.tests.api import base
 
 
 class MembersTest(base.ManageTest):
-    """A member, with LVs that an administrator could manage."""
+    """A member cannot list, manage or unmanage."""
 
     @classmethod
     def setup_clients(cls):
-        """The member's, beside the administrator's."""
+        """Set up the member's clients too."""
         super().setup_clients()
         cls.member = cls.os_primary.lvm_manage.ManageableClient()
         cls.members_volumes = cls.os_primary.volumes_client_latest
 
     @classmethod
     def resource_setup(cls):
-        """Make an LV."""
+        """Create an LV that an administrator could manage."""
         super().resource_setup()
         cls.lv = cls.create_lv()
 
@@ -52,7 +52,7 @@ class MembersTest(base.ManageTest):
         self.assert_untouched(self.lv)
 
     @decorators.idempotent_id('0649405b-3822-49ee-8d83-e7702b16a05e')
-    def test_does_not_unmanage_a_volume_of_the_own_project(self):
+    def test_does_not_unmanage_a_volume_of_their_own_project(self):
         volume_id = self.members_volumes.create_volume(size=1)['volume']['id']
         self.addClassResourceCleanup(self.delete_volume, volume_id)
         waiters.wait_for_volume_resource_status(

@@ -10,29 +10,29 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What is not managed as a volume, and stays as it is."""
+"""Requests that are refused, and leave the LV unchanged."""
 
+from tempest import config
 from tempest.lib import decorators
 from tempest.lib import exceptions
 from tempest.lib.common.utils import data_utils
 
 from cinder_lvm_manage_tempest_plugin.tests.api import base
-from tempest import config
 
 CONF = config.CONF
 
 
 class RefusedVolumesTest(base.ManageTest):
-    """The driver refuses: the volume is in error, deleting it harms no LV."""
+    """The driver refuses; deleting the volume in error harms no LV."""
 
     @classmethod
     def resource_setup(cls):
-        """Make one LV, which is to be untouched after each test."""
+        """Create an LV, which every test must leave unchanged."""
         super().resource_setup()
         cls.lv = cls.create_lv()
 
     def tearDown(self):
-        """Deleting what was refused has not taken the LV, or its name."""
+        """Check that the LV and its name are unchanged."""
         self.assert_untouched(self.lv)
         super().tearDown()
 
@@ -51,13 +51,13 @@ class RefusedVolumesTest(base.ManageTest):
         self.assert_refused(self.lv.by_name | self.lv.by_uuid)
 
     @decorators.idempotent_id('8111910e-c46f-4330-a0d4-82fa60180c1e')
-    def test_a_reference_without_a_key_that_is_known(self):
+    def test_a_reference_without_a_known_key(self):
         for ref in ({}, {'name': self.lv.name},
                     {'source-name': self.lv.name, 'pool': 'pool'}):
             self.assert_refused(ref)
 
     @decorators.idempotent_id('6fb9dda9-b013-47f0-8085-2d87f46c6229')
-    def test_a_reference_that_is_no_dictionary(self):
+    def test_a_reference_that_is_not_a_dictionary(self):
         self.assert_refused(self.lv.name)
 
     @decorators.idempotent_id('88760e01-2963-40cc-ae63-194fa3ea52aa')
@@ -67,7 +67,7 @@ class RefusedVolumesTest(base.ManageTest):
             self.assert_refused({'source-name': name})
 
     @decorators.idempotent_id('9a656189-103c-4db0-b6d4-18e6ec62d69d')
-    def test_a_uuid_that_is_no_string(self):
+    def test_a_uuid_that_is_not_a_string(self):
         for value in (None, [self.lv.uuid]):
             self.assert_refused({'source-id': value})
 
@@ -91,7 +91,7 @@ class RefusedVolumesTest(base.ManageTest):
         self.assertEqual(lv.uuid, self.lv_of(volume).uuid)
 
     @decorators.idempotent_id('0554d545-89ef-4fbd-9ace-edf57c479229')
-    def test_an_lv_that_is_not_as_thin_or_thick_as_the_type(self):
+    def test_an_lv_that_does_not_have_the_provisioning_of_the_type(self):
         thin = 'thin' in self.entry(self.lv)['extra_info']['layout']
         other = self.create_type(
             provisioning__type='thick' if thin else 'thin')
@@ -112,7 +112,7 @@ class RefusedVolumesTest(base.ManageTest):
 
 
 class RefusedRequestsTest(base.ManageTest):
-    """Cinder's API refuses: there is not even a volume in error."""
+    """Cinder's API refuses; no volume is created."""
 
     @decorators.idempotent_id('7d8a3583-fc30-447b-a5c6-bb86201817bb')
     def test_the_lv_of_a_volume_by_its_name(self):
@@ -120,7 +120,7 @@ class RefusedRequestsTest(base.ManageTest):
         self.assertRaises(exceptions.BadRequest, self.manage, lv.by_name)
 
     @decorators.idempotent_id('84c8ff5b-b94a-453f-920b-5abdc2981840')
-    def test_a_backend_that_is_not_there(self):
+    def test_a_backend_that_does_not_exist(self):
         lv = self.create_lv()
         self.assertRaises((exceptions.BadRequest, exceptions.NotFound),
                           self.manage, lv.by_name,
@@ -128,11 +128,11 @@ class RefusedRequestsTest(base.ManageTest):
         self.assert_untouched(lv)
 
     @decorators.idempotent_id('3d0d4b5e-5a2e-4a52-9f33-5c0f3a4c1b0e')
-    def test_a_name_that_is_no_string(self):
+    def test_a_name_that_is_not_a_string(self):
         self.assertRaises(exceptions.BadRequest, self.manage,
                           {'source-name': None})
 
     @decorators.idempotent_id('4ae89a8f-2088-495d-a888-1533dddf2b3c')
-    def test_to_unmanage_what_is_not_there(self):
+    def test_unmanage_of_a_volume_that_does_not_exist(self):
         self.assertRaises(exceptions.NotFound, self.volumes.unmanage_volume,
                           data_utils.rand_uuid())

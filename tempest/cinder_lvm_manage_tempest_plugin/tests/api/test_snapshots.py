@@ -12,25 +12,25 @@
 
 """Snapshots are listed, managed under their volume, and unmanaged."""
 
+from tempest import config
 from tempest.common import waiters
 from tempest.lib import decorators
 from tempest.lib import exceptions
 
 from cinder_lvm_manage_tempest_plugin.tests.api import base
-from tempest import config
 
 CONF = config.CONF
 
 
 class SnapshotsTest(base.ManageTest):
-    """A volume with two snapshots, the first of which is not managed.
+    """A volume with two snapshots, the first of which is unmanaged.
 
-    No test changes them for good.
+    Every test leaves them as they were.
     """
 
     @classmethod
     def skip_checks(cls):
-        """Skip where there are no snapshots."""
+        """Skip unless snapshots and managing them are enabled."""
         super().skip_checks()
         for feature in ('snapshot', 'manage_snapshot'):
             if not CONF.volume_feature_enabled[feature]:
@@ -38,7 +38,7 @@ class SnapshotsTest(base.ManageTest):
 
     @classmethod
     def resource_setup(cls):
-        """Make them."""
+        """Create them."""
         super().resource_setup()
         cls.volume = cls.create_volume()
         cls.snapshot = cls.take_snapshot()
@@ -49,7 +49,7 @@ class SnapshotsTest(base.ManageTest):
 
     @classmethod
     def take_snapshot(cls):
-        """A snapshot that Cinder takes of the volume."""
+        """Have Cinder take a snapshot of the volume."""
         snapshot = cls.snapshots.create_snapshot(
             volume_id=cls.volume['id'])['snapshot']
         cls.addClassResourceCleanup(cls.delete_snapshot, snapshot['id'])
@@ -65,13 +65,13 @@ class SnapshotsTest(base.ManageTest):
 
     @classmethod
     def snapshot_entries(cls, detail=True, **query):
-        """The backend's manageable snapshots; one page."""
+        """Return one page of the backend's manageable snapshots."""
         return cls.manageable.list_snapshots(
             detail, host=cls.host, **query)['manageable-snapshots']
 
     @classmethod
     def lv_of_snapshot(cls, snapshot):
-        """The LV of a snapshot of the backend."""
+        """Return the LV of a snapshot."""
         entry = next(entry for entry in cls.snapshot_entries()
                      if entry['cinder_id'] == snapshot['id'])
         return base.LV(entry['reference']['source-name'],
@@ -79,19 +79,19 @@ class SnapshotsTest(base.ManageTest):
 
     @classmethod
     def snapshot_entry(cls, lv):
-        """What is listed of the LV of a snapshot now."""
+        """Return the current list entry of a snapshot's LV."""
         return next(entry for entry in cls.snapshot_entries()
                     if entry['extra_info']['source_id'] == lv.uuid)
 
     @classmethod
     def remove_snapshot(cls, lv):
-        """Remove the LV through Cinder."""
+        """Remove the LV, through Cinder."""
         entry = cls.snapshot_entry(lv)
         cls.delete_snapshot(entry['cinder_id'] or cls.manage_snapshot(
             cls.volume['id'], entry['reference'])['id'])
 
     def tearDown(self):
-        """The LV has its name, and can be managed."""
+        """Check that the LV has its name and can be managed."""
         entry = self.snapshot_entry(self.lv)
         self.assertEqual((self.lv.by_name, True, None),
                          (entry['reference'], entry['safe_to_manage'],
