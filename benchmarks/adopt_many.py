@@ -10,13 +10,14 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What it takes to adopt many LVs, beside one manage after another.
+"""Adopting many LVs at once, compared with one manage after another.
 
 `python -m benchmarks.adopt_many [LVS]`, as root, from the top of the checkout.
-Adopts so many LVs by `openstack volume adoption`, kills that in the middle and
-goes on, and gives all back; then manages and unmanages a tenth of them with
-python-cinderclient, one after another, waiting for each. Prints the seconds of
-each and their ratios, and whether the group's names are what they were.
+Adopts that many LVs with `openstack volume adoption`, kills the command in the
+middle, resumes it, and undoes it all; then manages and unmanages a tenth of
+the LVs with python-cinderclient, one after another, waiting for each. Prints
+the seconds that each way takes, their ratios, and whether all LVs have their
+names again.
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ def main(lvs: int) -> None:
                 'lvm_manage_without_device_mapper': 'true'})) as cinder:
             plan = pathlib.Path(folder, 'plan.yaml')
             client = OpenStackClient(cinder)
-            _run(client, 'plan', '--host', HOST, '-o', plan)
+            _run(client, 'plan', '--host', HOST, '--output', plan)
             started = time.monotonic()
             _kill_after(client, lvs // 2, plan)
             at_kill = time.monotonic() - started
             managed = sum(name not in before for name in group.names())
             print(f'killed after {at_kill:.0f} s: {managed} of {lvs} adopted '
-                  'or about to be', flush=True)
+                  'or started', flush=True)
             applied = at_kill + _run(client, 'apply', plan, '--parallel',
                                      PARALLEL)
             print(f'all {lvs} adopted: '
@@ -83,7 +84,7 @@ def _run(client: OpenStackClient, *arguments: object) -> float:
     started = time.monotonic()
     done = client.run('volume', 'adoption', *arguments)
     if done.returncode:
-        raise SystemExit(done.stdout)
+        raise SystemExit(done.stderr)
     print(done.stdout.splitlines()[-1], flush=True)
     return time.monotonic() - started
 
@@ -101,7 +102,7 @@ def _kill_after(client: OpenStackClient, count: int,
 
 def _one_after_another(cinder: CinderDeployment, lvs: list[str]
                        ) -> tuple[float, float]:
-    """Seconds to manage and to unmanage these as people would today."""
+    """Return the seconds to manage and to unmanage these LVs by a script."""
     url, _, project = cinder.url.rpartition('/')
     auth = noauth.CinderNoAuthPlugin('admin', project, endpoint=url)
     api = cinderclient.Client('3.70', session=session.Session(auth=auth))

@@ -12,6 +12,6 @@
 
 """Commands of the openstack client that adopt many volumes.
 
-They talk to Cinder's and Keystone's APIs alone, and to any Cinder whose driver
-lists manageable volumes; nothing of the driver is imported here.
+They use only the APIs of Cinder and Keystone, and work with every driver that
+lists manageable volumes. They import nothing of Cinder and cinder_lvm_manage.
 """

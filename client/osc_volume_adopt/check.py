@@ -10,95 +10,153 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Whether what a plan says holds: the types, the projects, room, the LVs."""
+"""Checks that are made before a plan is applied or a run is undone.
+
+A plan that passes them is expected to succeed completely. The listing has the
+driver's decisions about LVs, and Cinder's API answers most other questions. It
+does not answer two, so the client decides them by the same rules: whether the
+scheduler accepts the backend for a volume type (scheduler.py), and whether
+cinder_lvm_manage accepts an LV for a volume type with provisioning:type.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections import defaultdict
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import functools
+import shlex
+from typing import Any
 
-from osc_volume_adopt.api import Closed
-from osc_volume_adopt.api import Manageable
-from osc_volume_adopt.api import VolumeApi
+from osc_volume_adopt import scheduler
+from osc_volume_adopt.api import CinderApi
+from osc_volume_adopt.api import Service
 from osc_volume_adopt.api import VolumeType
+from osc_volume_adopt.errors import BackendError
+from osc_volume_adopt.errors import TokenError
+from osc_volume_adopt.manageable import Location
+from osc_volume_adopt.manageable import LVM_MANAGE
+from osc_volume_adopt.manageable import Manageable
 from osc_volume_adopt.plan import Entry
 from osc_volume_adopt.plan import Plan
+from osc_volume_adopt.problems import Problem
 
-# The id of each project that a plan names, and the API with a token for it.
-Receivers = Mapping[str, tuple[str, VolumeApi]]
+# By a project's name or ID in a plan: its ID, and the API with a token for it.
+Receivers = Mapping[str, tuple[str, CinderApi]]
 
 
-def faults(plan: Plan, api: VolumeApi, entries: Collection[Entry],
-           parallel: int, receivers: Receivers) -> list[str]:
-    """All that keeps these entries of the plan from being adopted.
+def require_service(api: CinderApi, location: Location) -> list[Service]:
+    """Return the services that run the backend.
 
-    :param entries: those that are yet to be begun
-    :param parallel: so many are adopted at once
-    :param receivers: of the projects that could be entered
+    Asking them first takes a moment; a request to a service that is down
+    would block until Cinder's RPC timeout.
+
+    :raises BackendError: none is up, or there is none
     """
-    if not entries:
-        return []
-    of_service = list(_of_service(plan, api))
-    # Nobody could list the LVs of a service that is away.
-    lvs = {} if of_service else _lvs(plan, api)
-    types = _Types(plan, api, receivers)
-    return [*of_service,
-            *(fault for entry in entries for fault in types.faults(
-                entry, lvs.get(frozenset(entry.reference.items())))),
-            *_of_zones(api, entries),
-            *_of_quotas(api, entries, parallel, receivers, types),
-            *([] if of_service else _of_lvs(lvs, entries))]
+    services = api.services()
+    backend = location.name.partition('#')[0]
+    running = [each for each in services if backend == (
+        each.host if location.host else each.cluster)]
+    if not running:
+        known = sorted({name for each in services if (
+            name := each.host if location.host else each.cluster)})
+        raise BackendError(
+            f'Cinder has no {location}: no cinder-volume service is named '
+            f"{backend}. Known: {', '.join(known) or 'none'}.")
+    if not any(each.up for each in running):
+        seen = max(each.last_seen for each in running)
+        raise BackendError(
+            f'The cinder-volume service of {backend} is down (last seen '
+            f'{seen}). Start it, then retry.')
+    # In a cluster, Cinder goes by whether the cluster is enabled.
+    if not any(each.enabled or each.cluster for each in running):
+        raise BackendError(
+            f'The cinder-volume service of {backend} is disabled. Enable it '
+            f'with `openstack volume service set --enable {backend} '
+            'cinder-volume`, then retry.')
+    return running
 
 
-def receivers(api: VolumeApi, entries: Collection[Entry]
-              ) -> tuple[Receivers, list[str]]:
-    """Ways into the projects that entries name, and where there is none."""
-    found: dict[str, tuple[str, VolumeApi]] = {}
-    against = []
+def require_services_of(api: CinderApi,
+                        volumes: Iterable[Mapping[str, Any]]) -> None:
+    """Ensure that the backends of these volumes can process requests.
+
+    :raises BackendError: one cannot
+    """
+    hosts = {volume['os-vol-host-attr:host'].partition('#')[0]
+             for volume in volumes if volume.get('os-vol-host-attr:host')}
+    clusters = {each.host: each.cluster for each in api.services()
+                } if hosts else {}
+    for location in {Location(cluster=clusters[host])
+                     if clusters.get(host) else Location(host=host)
+                     for host in hosts}:
+        require_service(api, location)
+
+
+def receivers(api: CinderApi, entries: Collection[Entry]
+              ) -> tuple[Receivers, list[Problem]]:
+    """Return access to the projects of these entries, and what prevents it."""
+    found: dict[str, tuple[str, CinderApi]] = {}
+    problems = []
     for name in sorted({entry.project for entry in entries
                         if entry.project}):
         project_id = api.project_id(name)
         if project_id is None:
-            against.append(f'project {name}: there is none that you may see')
+            problems.append(Problem(
+                f'project {name} not found, or not visible to you'))
         elif project_id == api.own_project():
             found[name] = project_id, api
         else:
             try:
-                found[name] = project_id, api.enter(project_id)
-            except Closed as exc:
-                against.append(
-                    f'project {name}: volumes cannot be handed over to it, '
-                    'for you get no token there (have you a role in it, and '
-                    f'a password or the like?): {exc}')
-    return found, against
+                found[name] = project_id, api.for_project(project_id)
+            except TokenError as exc:
+                problems.append(Problem(
+                    f'volumes cannot be transferred to project {name}, '
+                    f'because you cannot get a token for it: {exc}',
+                    remedy='you need a role in that project, and credentials '
+                           'that can be used for several projects, such as a '
+                           'password'))
+    return found, problems
 
 
-def _of_service(plan: Plan, api: VolumeApi) -> Iterator[str]:
-    host = plan.location.host
-    if host is None:
-        return
-    service = host.partition('#')[0]
-    states = [each['state'] for each in api.services()
-              if each['host'] == service]
-    if not states:
-        yield f'host {host}: Cinder has no volume service {service}'
-    elif 'up' not in states:
-        yield f'host {host}: its volume service is {states[0]}'
+def problems(plan: Plan, api: CinderApi, entries: Collection[Entry],
+             parallel: int, receivers: Receivers) -> list[Problem]:
+    """Return everything that keeps these entries from being adopted.
+
+    :param entries: those whose adoption has not started
+    :param parallel: how many volumes are adopted at the same time
+    :param receivers: access to the projects of these entries
+    :raises BackendError: the backend is down, or does not exist
+    """
+    if not entries:
+        return []
+    services = require_service(api, plan.location)
+    lvs = _Listing(api.manageable(plan.location))
+    types = _Types(plan, api, receivers, services)
+    return [
+        *(problem for entry in entries
+          for problem in types.problems(entry, lvs.find(entry))),
+        *_zone_problems(services, entries),
+        *_quota_problems(api, entries, parallel, receivers, types),
+        *(problem for entry in entries
+          for problem in lvs.problems(plan.location, entry))]
 
 
 class _Types:
-    """The volume types, and what speaks against one for an entry."""
+    """The volume types of a plan, and whether its entries can have them."""
 
-    def __init__(self, plan: Plan, api: VolumeApi,
-                 receivers: Receivers) -> None:
-        self._host = plan.location.host
+    def __init__(self, plan: Plan, api: CinderApi, receivers: Receivers,
+                 services: Iterable[Service]) -> None:
+        self._plan = plan
+        # The scheduler goes by a cluster, where there is one.
+        self._backends = {plan.location.name, *(
+            each.cluster for each in services if each.cluster)}
         self._api = api
         self._receivers = receivers
-        self._encrypted = functools.cache(api.is_encrypted)
+        self._unsuitable: dict[str, list[str]] = {}
         self._projects = functools.cache(api.type_projects)
 
     @functools.cached_property
@@ -106,76 +164,93 @@ class _Types:
         return self._api.volume_types()
 
     @functools.cached_property
-    def _backend(self) -> str | None:
-        """The volume_backend_name; None if it cannot be told."""
-        if self._host is None:
-            return None
-        return self._api.pool(self._host).get('volume_backend_name')
+    def _default(self) -> VolumeType | None:
+        return self._api.default_volume_type()
+
+    @functools.cached_property
+    def _pools(self) -> list[dict[str, Any]]:
+        """The capabilities of the pools that the location comprises."""
+        return [capabilities
+                for pool, capabilities in self._api.pools().items()
+                if self._backends & {pool, pool.partition('#')[0]}]
 
     def of(self, entry: Entry) -> VolumeType | None:
-        """The type that an entry names; None if it does not, or wrongly."""
+        """Return the type of the entry's volume; None if there is none."""
         if entry.volume_type is None:
-            return None
+            return self._default
         return self._all.get(entry.volume_type) or next(
             (each for each in self._all.values()
              if each.id == entry.volume_type), None)
 
-    def faults(self, entry: Entry, row: Manageable | None) -> Iterator[str]:
-        """What speaks against its type; row is its LV, if there is one."""
-        if entry.volume_type is None:
-            return
+    def problems(self, entry: Entry, lv: Manageable | None
+                 ) -> Iterator[Problem]:
+        """Yield why the entry's volume cannot have its type.
+
+        :param lv: the entry's LV, if it is listed
+        """
         found = self.of(entry)
-        what = f'{entry.source}: volume type {entry.volume_type}'
         if found is None:
-            there = ', '.join(sorted(self._all))
-            yield f'{what}: there is none such; there are {there}'
+            yield Problem(
+                'no volume type is given, and Cinder has no default volume '
+                'type' if entry.volume_type is None else
+                f'volume type {entry.volume_type!r} not found; available '
+                f"types: {', '.join(sorted(self._all))}", entry.source)
             return
-        asked = _spec(found, 'volume_backend_name')
-        # <or> and the like are for the scheduler to understand.
-        if asked and self._backend and ' ' not in asked and (
-                asked != self._backend):
-            yield (f'{what}: is for backend {asked}, but {self._host} is '
-                   f'{self._backend}')
-        if self._encrypted(found.id):
-            yield f'{what}: is encrypted, as nothing that is managed can be'
-        if not found.is_public:
-            owner = (self._receivers.get(entry.project, (None,))[0]
-                     if entry.project else self._api.own_project())
-            if owner and owner not in self._projects(found.id):
-                yield f'{what}: is not open to project {owner}'
-        thin = _asks_for_thin(found)
-        if row and row.layout and thin is not None and (
-                thin != ('thin' in row.layout.split(','))):
-            yield (f"{what}: is for {'thin' if thin else 'thick'} volumes, "
-                   f'and this LV is {row.layout}')
+        if found.id not in self._unsuitable:
+            self._unsuitable[found.id] = self._find_unsuitable(found)
+        for text in self._unsuitable[found.id]:
+            yield Problem(text, entry.source)
+        name = f'volume type {found.name!r}'
+        owner = (self._receivers.get(entry.project, (None,))[0]
+                 if entry.project else self._api.own_project())
+        if not found.is_public and owner and (
+                owner not in self._projects(found.id)):
+            yield Problem(
+                f'{name} is private, and project {owner} has no access to it',
+                entry.source, f'run `openstack volume type set --project '
+                              f'{owner} {shlex.quote(found.name)}`')
+        provisioning = found.extra_specs.get('provisioning:type')
+        # Its rule type-provisioning; other drivers have rules of their own.
+        if (lv and lv.driver == LVM_MANAGE and lv.provisioning
+                and provisioning not in (None, lv.provisioning)):
+            yield Problem(
+                f'{name} has provisioning:type = {provisioning}, but the LV '
+                f'is {lv.provisioning}', entry.source)
+
+    def _find_unsuitable(self, found: VolumeType) -> list[str]:
+        """Return why no volume of the plan can have this type."""
+        name = f'volume type {found.name!r}'
+        texts = []
+        if self._api.is_encrypted(found.id):
+            texts.append(f'{name} is encrypted; managed volumes cannot use '
+                         'it')
+        if not self._pools:
+            texts.append(f"Cinder's scheduler knows no pool of "
+                         f'{self._plan.location}')
+        unmet = [list(scheduler.unmet(found.extra_specs, capabilities))
+                 for capabilities in self._pools]
+        # One pool that fits is enough.
+        if unmet and all(unmet):
+            specs = ', '.join(f'{key} = {found.extra_specs[key]}'
+                              for key in unmet[0])
+            texts.append(f'{name} requires {specs}, which '
+                         f'{self._plan.location} does not offer')
+        return texts
 
 
-def _spec(volume_type: VolumeType, name: str) -> str | None:
-    specs = volume_type.extra_specs
-    return specs.get(name) or specs.get(f'capabilities:{name}')
+def _zone_problems(services: Iterable[Service],
+                   entries: Iterable[Entry]) -> Iterator[Problem]:
+    zones = {service.zone for service in services}
+    for entry in entries:
+        if entry.availability_zone and entry.availability_zone not in zones:
+            yield Problem(
+                f'availability zone {entry.availability_zone!r} is not that '
+                f"of the backend, {', '.join(sorted(zones))}", entry.source)
 
 
-def _asks_for_thin(volume_type: VolumeType) -> bool | None:
-    """Whether it asks for thin volumes, or thick; None if for neither."""
-    kind = volume_type.extra_specs.get('provisioning:type')
-    if kind in ('thin', 'thick'):
-        return kind == 'thin'
-    wanted = (_spec(volume_type, 'thin_provisioning_support') or '').split()
-    return {'true': True, 'false': False}.get(
-        wanted[-1].lower() if wanted else '')
-
-
-def _of_zones(api: VolumeApi, entries: Collection[Entry]) -> Iterator[str]:
-    wanted = {entry.availability_zone for entry in entries
-              if entry.availability_zone}
-    there = api.zones() if wanted else set()
-    for name in sorted(wanted - there):
-        yield (f'availability zone {name}: is not available; there are '
-               + ', '.join(sorted(there)))
-
-
-def _of_quotas(api: VolumeApi, entries: Collection[Entry], parallel: int,
-               receivers: Receivers, types: _Types) -> Iterator[str]:
+def _quota_problems(api: CinderApi, entries: Collection[Entry], parallel: int,
+                    receivers: Receivers, types: _Types
+                    ) -> Iterator[Problem]:
     own = api.own_project()
     by_project: dict[str, list[Entry]] = defaultdict(list)
     names = {own: 'your project'}
@@ -186,19 +261,20 @@ def _of_quotas(api: VolumeApi, entries: Collection[Entry], parallel: int,
             project_id = receivers[entry.project][0]
             by_project[project_id].append(entry)
             names.setdefault(project_id, f'project {entry.project}')
-    # Cinder counts each volume as the caller's until it is handed over, which
-    # is done before the next one is begun.
+    # Until a volume is transferred, it counts against the caller's quota. Each
+    # worker transfers its volume before it starts the next one.
     passing = sorted((entry for project_id, theirs in by_project.items()
                       if project_id != own for entry in theirs),
                      key=lambda entry: entry.gib)
     by_project[own] += passing[-parallel:]
     for project_id, theirs in by_project.items():
-        yield from _of_quota(names[project_id], api.quota(project_id),
-                             theirs, types)
+        yield from _quota_problems_of(names[project_id],
+                                      api.quota(project_id), theirs, types)
 
 
-def _of_quota(whose: str, quota: Mapping[str, Mapping[str, int]],
-              entries: Collection[Entry], types: _Types) -> Iterator[str]:
+def _quota_problems_of(project: str, quota: Mapping[str, Mapping[str, int]],
+                       entries: Collection[Entry], types: _Types
+                       ) -> Iterator[Problem]:
     wanted: Counter[str] = Counter()
     for entry in entries:
         of_type = types.of(entry)
@@ -207,41 +283,54 @@ def _of_quota(whose: str, quota: Mapping[str, Mapping[str, int]],
             wanted[f'gigabytes{suffix}'] += entry.gib
     for name, count in wanted.items():
         of = quota.get(name, {'limit': -1})
-        left = (of['limit'] - of.get('in_use', 0) - of.get('reserved', 0))
+        left = of['limit'] - of.get('in_use', 0) - of.get('reserved', 0)
         if of['limit'] >= 0 and count > left:
-            yield (f'{whose}: {count} {name} are to be adopted, but its '
-                   f'quota leaves {left}')
+            yield Problem(f'the quota of {project} for {name} is too small: '
+                          f'{count} needed, {left} left')
     largest = quota.get('per_volume_gigabytes', {}).get('limit', -1)
     for entry in entries:
         if 0 <= largest < entry.gib:
-            yield (f'{entry.source}: has {entry.gib} GiB, but a volume of '
-                   f'{whose} may have no more than {largest}')
+            yield Problem(
+                f'a volume of {entry.gib} GiB exceeds the limit of '
+                f'{largest} GiB per volume in {project}', entry.source)
 
 
-def _lvs(plan: Plan, api: VolumeApi
-         ) -> dict[frozenset[tuple[str, str]], Manageable]:
-    return {frozenset(row.reference.items()): row
-            for row in api.manageable(plan.location)}
+class _Listing:
+    """The LVs that the backend lists now."""
 
+    def __init__(self, lvs: Iterable[Manageable]) -> None:
+        self._by_reference = {}
+        self._by_id = {}
+        for lv in lvs:
+            self._by_reference[frozenset(lv.reference.items())] = lv
+            if lv.source_id:
+                self._by_id[lv.source_id] = lv
 
-def _of_lvs(there: Mapping[frozenset[tuple[str, str]], Manageable],
-            entries: Collection[Entry]) -> Iterator[str]:
-    by_id = {row.source_id: row for row in there.values() if row.source_id}
-    for entry in entries:
-        row = (there.get(frozenset(entry.reference.items()))
-               or by_id.get(entry.reference.get('source-id', '')))
-        if row is None:
-            renamed = by_id.get(entry.source_id)
-            yield (f'{entry.source}: is called {renamed.name} now' if renamed
-                   else f'{entry.source}: is not there any more')
-        elif entry.source_id and row.source_id != entry.source_id:
-            yield (f'{entry.source}: is another LV now, {row.source_id} and '
-                   f'not {entry.source_id}')
-        elif not row.safe:
-            yield f'{entry.source}: {row.reason}'
-        elif entry.size is not None and row.size != entry.size:
-            yield (f'{entry.source}: has {row.size} bytes now, and '
-                   f'{entry.size} in the plan')
-        elif row.gib != entry.gib:
-            yield (f'{entry.source}: has {row.gib} GiB now, and {entry.gib} '
-                   'in the plan')
+    def find(self, entry: Entry) -> Manageable | None:
+        """Return the LV that the entry refers to."""
+        return (self._by_reference.get(frozenset(entry.reference.items()))
+                or self._by_id.get(entry.reference.get('source-id', '')))
+
+    def problems(self, location: Location,
+                 entry: Entry) -> Iterator[Problem]:
+        """Yield why the LV cannot be managed as planned."""
+        lv = self.find(entry)
+        if lv is None:
+            renamed = self._by_id.get(entry.source_id)
+            yield Problem(
+                f'the LV is now named {renamed.name}' if renamed
+                else f'LV not found on {location}', entry.source)
+        elif entry.source_id and lv.source_id != entry.source_id:
+            yield Problem(
+                f'another LV has this name now: its UUID is {lv.source_id}, '
+                f'not {entry.source_id}', entry.source)
+        elif not lv.safe:
+            for reason in lv.reasons:
+                yield Problem(f'not safe to manage: {reason.statement}',
+                              entry.source, reason.remedy)
+        elif entry.size is not None and lv.size != entry.size:
+            yield Problem(f'the LV has {lv.size} bytes now, but '
+                          f'{entry.size} in the plan', entry.source)
+        elif lv.gib != entry.gib:
+            yield Problem(f'the LV has {lv.gib} GiB now, but {entry.gib} in '
+                          'the plan', entry.source)

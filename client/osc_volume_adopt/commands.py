@@ -15,51 +15,386 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
-import contextlib
 import fnmatch
 import pathlib
 from typing import Any
 
-from cliff import columns
-from keystoneauth1 import exceptions as connection_errors
-from openstack import exceptions
+from cliff import columns as cliff_columns
+from osc_lib import exceptions as osc_exceptions
 from osc_lib.cli import parseractions
 from osc_lib.command import command
 from oslo_utils import units
-from rich import console
-from rich import progress
 
 from osc_volume_adopt import check
+from osc_volume_adopt import columns
+from osc_volume_adopt import csv_file
+from osc_volume_adopt import errors
 from osc_volume_adopt import journal
-from osc_volume_adopt import rows
+from osc_volume_adopt import problems
 from osc_volume_adopt import run
-from osc_volume_adopt.api import Location
-from osc_volume_adopt.api import Manageable
-from osc_volume_adopt.api import VolumeApi
-from osc_volume_adopt.plan import Entry
+from osc_volume_adopt import text
+from osc_volume_adopt.api import CinderApi
+from osc_volume_adopt.manageable import Location
+from osc_volume_adopt.manageable import LVM_MANAGE
+from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.manageable import Reason
 from osc_volume_adopt.plan import Plan
-from osc_volume_adopt.plan import PlanError
+from osc_volume_adopt.plan import VolumeOptions
+from osc_volume_adopt.progress import Progress
+from osc_volume_adopt.run import Outcome
 
-# Exit statuses, beside 0: something is not adopted; nothing was begun.
-_INCOMPLETE = 1
-_REFUSED = 2
-_INTERRUPTED = 130
+# The client itself exits with 1 after an error, 2 if arguments are invalid,
+# and 130 after Ctrl-C.
+_INCOMPLETE = 3
+
+_EXIT_STATUS = """
+exit status:
+  0    success
+  1    an error, described on stderr
+  2    invalid arguments
+  130  interrupted by Ctrl-C
+"""
+_EXIT_STATUS_OF_RUN = """
+exit status:
+  0    success
+  1    an error, described on stderr; no volume was changed by this command
+  2    invalid arguments
+  3    some volumes failed, or their outcome is unknown; run the command again
+  130  interrupted by Ctrl-C; run the command again
+"""
 
 
-def _api(app: Any) -> VolumeApi:
-    api: VolumeApi = app.client_manager.volume_adoption
-    return api
+class _Command(command.Command):
+    """What the five commands have in common."""
+
+    @property
+    def api(self) -> CinderApi:
+        """Cinder, as the client's options say."""
+        # plugin.py makes it an attribute.
+        manager: Any = self.app.client_manager
+        api: CinderApi = manager.volume_adoption
+        return api
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        # Keeps the lines of the examples.
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; show every expected error as a CommandError.
+
+        The client prints that on stderr and exits with status 1.
+        """
+        try:
+            return super().run(parsed_args)
+        except (errors.AdoptionError, *errors.API_ERRORS) as exc:
+            raise osc_exceptions.CommandError(errors.explain(exc)) from exc
+
+
+class ListAdoption(_Command, command.Lister):
+    """List logical volumes that can be managed, and why others cannot.
+
+    GiB is the size that Cinder would record. Codes identify the reasons why a
+    logical volume cannot be managed.
+    """
+
+    _epilog: Any = """examples:
+  openstack volume adoption list --host lab@lvm#lvm --safe --larger 10
+  openstack volume adoption list --host lab@lvm#lvm --reason in-use
+  openstack volume adoption list --host lab@lvm#lvm --match 'vm-*' \\
+      -f csv > lvs.csv
+""" + _EXIT_STATUS
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_location(parser)
+        _add_filters(parser)
+        parser.add_argument(
+            '--reason', metavar='<code>', action='append', default=[],
+            help='only those that cannot be managed for this reason, for '
+                 "example 'in-use' (repeat for more)")
+        parser.add_argument(
+            '--sort', metavar='<key>[:<direction>]', default='name:asc',
+            help=f"sort by {', '.join(columns.SORT_KEYS)}, each asc or desc; "
+                 'separate several keys by commas (default: name:asc)')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace
+                    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        lvs = columns.in_order(
+            (lv for lv in _filtered(_listed(self.api, parsed_args),
+                                    parsed_args)
+             if not parsed_args.reason
+             or set(parsed_args.reason) & set(lv.codes)), parsed_args.sort)
+        return (tuple(column.title for column in columns.COLUMNS),
+                [tuple(column.cell(lv) for column in columns.COLUMNS)
+                 for lv in lvs])
+
+
+class ShowAdoption(_Command, command.ShowOne):
+    """Show a logical volume and what managing it would do."""
+
+    _epilog: Any = """example:
+  openstack volume adoption show --host lab@lvm#lvm data1
+""" + _EXIT_STATUS
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_location(parser)
+        parser.add_argument('lv', metavar='<name-or-uuid>',
+                            help='logical volume')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace
+                    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        for lv in _listed(self.api, parsed_args):
+            if parsed_args.lv in (lv.name, lv.source_id, lv.cinder_id,
+                                  *lv.reference.values()):
+                shown = _all_of(lv)
+                return tuple(shown), tuple(shown.values())
+        raise errors.InputError(
+            f'{parsed_args.lv} not found on {_location(parsed_args)}. LVs '
+            'that are internal to LVM are not listed.')
+
+
+class PlanAdoption(_Command):
+    """Write a plan: a file that says which volumes to create from which LVs.
+
+    LVs that are not safe to manage are left out, with the reasons. Nothing is
+    changed in Cinder or LVM.
+    """
+
+    _epilog: Any = """examples:
+  openstack volume adoption plan --host lab@lvm#lvm --match 'vm-*' \\
+      --type thick --name-template 'old-{name}' --output plan.yaml
+  openstack volume adoption plan --host lab@lvm#lvm --csv lvs.csv \\
+      --output plan.yaml
+""" + _EXIT_STATUS
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _add_location(parser)
+        _add_filters(parser)
+        titles = ', '.join(csv_file.VOLUME_COLUMNS)
+        parser.add_argument(
+            '--csv', metavar='<file>', type=pathlib.Path,
+            help='only those in the file, which has columns of list -f csv; '
+                 f'optional columns override the options: {titles}')
+        parser.add_argument('--type', metavar='<volume-type>',
+                            help='type of the volumes')
+        parser.add_argument('--project', metavar='<project>',
+                            help='project to own the volumes (default: yours)')
+        parser.add_argument('--availability-zone',
+                            metavar='<availability-zone>',
+                            help='availability zone of the volumes')
+        parser.add_argument('--bootable', action='store_true',
+                            help='mark the volumes as bootable')
+        parser.add_argument(
+            '--property', metavar='<key=value>', default={},
+            action=parseractions.KeyValueAction,
+            help='property to set on the volumes (repeat for more)')
+        parser.add_argument(
+            '--name-template', metavar='<template>', default='{name}',
+            help='names of the volumes, from {name} and {id} of the logical '
+                 'volume, its {gib}, and the {number} of the entry '
+                 '(default: {name})')
+        parser.add_argument('--output', metavar='<file>', required=True,
+                            type=pathlib.Path,
+                            help='file to create for the plan')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        location = _location(parsed_args)
+        lvs: Iterable[Manageable] = _listed(self.api, parsed_args)
+        overrides = {}
+        if parsed_args.csv:
+            pairs = csv_file.matched(csv_file.read(parsed_args.csv), lvs)
+            lvs = [lv for _, lv in pairs]
+            overrides = {lv.name: row.fields for row, lv in pairs}
+        plan = Plan.of(
+            location, _filtered(lvs, parsed_args), parsed_args.name_template,
+            VolumeOptions(
+                volume_type=parsed_args.type, project=parsed_args.project,
+                availability_zone=parsed_args.availability_zone,
+                bootable=parsed_args.bootable,
+                metadata=dict(parsed_args.property)), overrides)
+        plan.save(parsed_args.output)
+        gib = sum(entry.gib for entry in plan.volumes)
+        self.app.stdout.write(
+            f"{parsed_args.output}: {text.count(len(plan.volumes), 'volume')} "
+            f"to adopt, {gib} GiB; {text.count(len(plan.left_out), 'LV')} "
+            'left out\n')
+        if plan.bytes_added:
+            self.log.warning(
+                'Cinder will record %s more than the LVs have, because it '
+                'rounds sizes up to whole GiB', text.size(plan.bytes_added))
+        receivers, found = check.receivers(self.api, plan.volumes)
+        found += check.problems(plan, self.api, plan.volumes, 1, receivers)
+        if found:
+            self.log.warning('%s', '\n'.join(
+                [f'{parsed_args.output} cannot be applied yet:',
+                 *problems.grouped(found)]))
+        return 0
+
+
+class _Run(_Command):
+    """A command that changes volumes, and can be resumed."""
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        try:
+            return super().run(parsed_args)
+        except KeyboardInterrupt:
+            self.app.stderr.write(
+                'Interrupted. Run the same command to resume.\n')
+            raise
+
+    def _finish(self, outcome: Outcome, done: str, path: pathlib.Path
+                ) -> int:
+        """Print what became of the volumes; return the exit status.
+
+        :param path: the journal
+        """
+        for kind, found in (('failed', outcome.failed),
+                            ('outcome unknown', outcome.unknown)):
+            for line in problems.grouped(found.values()):
+                self.app.stderr.write(f'{kind}: {line}\n')
+        self.app.stdout.write(
+            f'{done}: {len(outcome.done)}; failed: {len(outcome.failed)}; '
+            f'outcome unknown: {len(outcome.unknown)}; journal: {path}\n')
+        if not outcome.failed and not outcome.unknown:
+            return 0
+        self.app.stderr.write('Run the same command to retry.\n')
+        return _INCOMPLETE
+
+
+class ApplyAdoption(_Run):
+    """Adopt the volumes of a plan.
+
+    The whole plan is checked first; if there is any problem, no volume is
+    adopted. A journal beside the plan records each step: after Ctrl-C, a crash
+    or a network failure, the same command resumes, and no volume is adopted
+    twice.
+    """
+
+    _epilog: Any = """examples:
+  openstack volume adoption apply plan.yaml --dry-run
+  openstack volume adoption apply plan.yaml --parallel 8
+""" + _EXIT_STATUS_OF_RUN
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('plan', metavar='<plan>', type=pathlib.Path,
+                            help='file that plan has written')
+        parser.add_argument('--dry-run', action='store_true',
+                            help='only check the plan; write no file')
+        _add_run_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        plan = Plan.load(parsed_args.plan)
+        path = parsed_args.plan.with_name(parsed_args.plan.name + '.journal')
+        if parsed_args.dry_run:
+            _, unfinished = self._check(plan, journal.read(path, plan.id),
+                                        parsed_args)
+            self.app.stdout.write(f"{text.count(unfinished, 'volume')} to "
+                                  'adopt; all checks passed\n')
+            return 0
+        with (journal.RunJournal(path, plan.id) as log,
+              Progress(self.app.stderr) as shown):
+            work = run.Run(self.api, log, shown.report, parsed_args.parallel,
+                           parsed_args.timeout)
+            work.find_requested()
+            receivers, unfinished = self._check(plan, log, parsed_args)
+            earlier = len(plan.volumes) - unfinished
+            shown.start('adopting', unfinished, run.ADOPTED)
+            outcome = work.adopt(plan, receivers)
+        return self._finish(outcome, f'adopted earlier: {earlier}; adopted',
+                            path)
+
+    def _check(self, plan: Plan, record: journal.Record,
+               parsed: argparse.Namespace) -> tuple[check.Receivers, int]:
+        """Return access to the projects, and how many volumes to adopt.
+
+        :raises ChecksFailed: there is a problem
+        """
+        unfinished = [entry for entry in plan.volumes if record.state(
+            entry.source) is not journal.State.ADOPTED]
+        started = run.find_started(plan, record, self.api)
+        receivers, found = check.receivers(self.api, unfinished)
+        found += check.problems(
+            plan, self.api, [entry for entry in unfinished
+                             if entry.source not in started],
+            parsed.parallel, receivers)
+        if found:
+            raise errors.ChecksFailed('\n'.join([
+                f'Cannot apply {parsed.plan}:', *problems.grouped(found),
+                _unchanged('adopted', len(started))]))
+        return receivers, len(unfinished)
+
+
+class UndoAdoption(_Run):
+    """Unmanage the volumes that a run has adopted.
+
+    With cinder_lvm_manage, their logical volumes get their old names again.
+    All volumes are checked first; if one is attached or has snapshots, none is
+    unmanaged. The same command resumes an undo that was interrupted.
+    """
+
+    _epilog: Any = """example:
+  openstack volume adoption undo plan.yaml.journal
+""" + _EXIT_STATUS_OF_RUN
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('journal', metavar='<journal>', type=pathlib.Path,
+                            help='file that apply has written')
+        _add_run_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        with (journal.RunJournal(parsed_args.journal) as log,
+              Progress(self.app.stderr) as shown):
+            work = run.Run(self.api, log, shown.report, parsed_args.parallel,
+                           parsed_args.timeout)
+            work.find_requested()
+            self._check(log, parsed_args)
+            sources = run.to_unmanage(log)
+            shown.start('unmanaging', len(sources), run.UNMANAGED)
+            outcome = work.unmanage(sources)
+        return self._finish(outcome, 'unmanaged', parsed_args.journal)
+
+    def _check(self, record: journal.Record,
+               parsed: argparse.Namespace) -> None:
+        """:raises ChecksFailed: a volume cannot be unmanaged"""
+        volumes = run.volumes_of(self.api, record)
+        check.require_services_of(self.api, filter(None, volumes.values()))
+        found = run.undo_problems(self.api, record, volumes)
+        if found:
+            earlier = len(record.sources(journal.State.UNMANAGING,
+                                         journal.State.UNMANAGED))
+            raise errors.ChecksFailed('\n'.join([
+                f'Cannot undo {parsed.journal}:', *problems.grouped(found),
+                _unchanged('unmanaged', earlier)]))
+
+
+def _unchanged(done: str, earlier: int) -> str:
+    if not earlier:
+        return 'Nothing was changed.'
+    return (f"This run changed nothing. Earlier runs have {done} "
+            f"{text.count(earlier, 'volume')}, or started to.")
 
 
 def _add_location(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument('--host', metavar='<host>',
-                       help='the backend, as host@backend#pool')
+                       help='backend of the logical volumes, as '
+                            'host@backend#pool')
     group.add_argument('--cluster', metavar='<cluster>',
-                       help='the cluster, in place of a host')
+                       help='cluster of the logical volumes, as '
+                            'cluster@backend')
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
@@ -70,32 +405,32 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
                        const=False, help='only those that are not')
     parser.add_argument('--match', metavar='<glob>', action='append',
                         default=[],
-                        help="only those whose name fits, like 'vm-*-disk-?' "
-                             '(repeat for more)')
+                        help='only those with a matching name, for example '
+                             "'vm-*-disk-?' (repeat for more)")
     parser.add_argument('--larger', metavar='<GiB>', type=_size, default=-1,
-                        help='only those of more than so many GiB, by their '
-                             'bytes where these are told')
+                        help='only those larger than this')
 
 
-def _add_journal_options(parser: argparse.ArgumentParser) -> None:
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--parallel', metavar='<number>', type=_positive,
-                        default=4, help='so many at once (default: 4)')
+                        default=4,
+                        help='volumes to process concurrently (default: 4)')
     parser.add_argument('--timeout', metavar='<seconds>', type=_positive,
                         default=600,
-                        help='wait so long for each (default: 600)')
+                        help='time to wait for each volume (default: 600)')
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError('has to be 1 or more')
+        raise argparse.ArgumentTypeError('must be 1 or more')
     return number
 
 
 def _size(text: str) -> float:
     number = float(text)
     if not 0 <= number < float('inf'):
-        raise argparse.ArgumentTypeError('has to be 0 or more')
+        raise argparse.ArgumentTypeError('must be 0 or more')
     return number
 
 
@@ -103,380 +438,72 @@ def _location(parsed: argparse.Namespace) -> Location:
     return Location(parsed.host, parsed.cluster)
 
 
-def _filtered(there: Iterable[Manageable], parsed: argparse.Namespace
+def _listed(api: CinderApi, parsed: argparse.Namespace
+            ) -> Iterator[Manageable]:
+    location = _location(parsed)
+    check.require_service(api, location)
+    return api.manageable(location)
+
+
+def _filtered(lvs: Iterable[Manageable], parsed: argparse.Namespace
               ) -> Iterator[Manageable]:
-    for row in there:
-        size = row.gib * units.Gi if row.size is None else row.size
-        if (parsed.safe in (None, row.safe)
+    for lv in lvs:
+        size = lv.gib * units.Gi if lv.size is None else lv.size
+        if (parsed.safe in (None, lv.safe)
                 and size > parsed.larger * units.Gi
                 and (not parsed.match or any(
-                    fnmatch.fnmatchcase(row.name, glob)
+                    fnmatch.fnmatchcase(lv.name, glob)
                     for glob in parsed.match))):
-            yield row
+            yield lv
 
 
-class _WithExamples(command.Command):
-    """Its help keeps the lines of what it says."""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        return parser
-
-
-class ListAdoption(_WithExamples, command.Lister):
-    """List what volumes could be made of, with all reasons against it.
-
-    All pages of it. With this project's driver it tells exact sizes, kinds,
-    tags and UUIDs too; with others what they tell.
-    """
-
-    _epilog: Any = """examples:
-  openstack volume adoption list --host lab@lvm#lvm --safe --larger 10
-  openstack volume adoption list --host lab@lvm#lvm --match 'vm-*' \\
-      -f csv > lvs.csv
-"""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        _add_location(parser)
-        _add_filters(parser)
-        parser.add_argument(
-            '--sort', metavar='<key>[:<direction>]', default='reference:asc',
-            help=f"by {', '.join(rows.SORT_KEYS)}, asc or desc; several with "
-                 'commas between (default: reference:asc)')
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        api = _api(self.app)
-        listed = rows.in_order(_filtered(
-            api.manageable(_location(parsed_args)), parsed_args),
-            parsed_args.sort)
-        return rows.LISTED, [
-            (row.name, row.gib, row.size, row.safe, row.reason, row.layout,
-             row.tags, row.source_id) for row in listed]
-
-
-class ShowAdoption(_WithExamples, command.ShowOne):
-    """Tell of one logical volume what it is and what managing it would do."""
-
-    _epilog: Any = """example:
-  openstack volume adoption show --host lab@lvm#lvm data1
-"""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        _add_location(parser)
-        parser.add_argument('lv', metavar='<name or UUID>',
-                            help='the logical volume')
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        api = _api(self.app)
-        for row in api.manageable(_location(parsed_args)):
-            if parsed_args.lv in (row.name, row.source_id, row.cinder_id,
-                                  *row.reference.values()):
-                shown = _explained(row)
-                return tuple(shown), tuple(shown.values())
-        raise PlanError(f'{_location(parsed_args)} lists no '
-                        f'{parsed_args.lv!r}; hidden ones are not listed')
-
-
-# It has been generic for a short time only.
-class _Lines(columns.FormattableColumn):  # type: ignore[type-arg]
-    """Several texts: a line each for people, a list for programs."""
+# Older releases of cliff have no generic class.
+class _Lines(cliff_columns.FormattableColumn):  # type: ignore[type-arg]
+    """Several texts: one line each for people, a list for programs."""
 
     def human_readable(self) -> str:
         return '\n'.join(self._value)
 
-    def machine_readable(self) -> list[str]:
-        return list(self._value)
+
+class _Reasons(cliff_columns.FormattableColumn):  # type: ignore[type-arg]
+    """Reasons: one line each for people, their fields for programs."""
+
+    def human_readable(self) -> str:
+        return '\n'.join(map(str, self._value))
+
+    def machine_readable(self) -> list[dict[str, str]]:
+        return [_fields(reason) for reason in self._value]
 
 
-def _explained(row: Manageable) -> dict[str, Any]:
-    reasons = [] if row.safe else list(row.reasons)
+def _fields(reason: Reason) -> dict[str, str]:
+    return {'code': reason.code, 'kind': reason.kind, 'why': reason.why,
+            'remedy': reason.remedy}
+
+
+def _all_of(lv: Manageable) -> dict[str, Any]:
     return {
-        'Name': row.name, 'GiB': row.gib, 'Bytes': row.size,
-        'Safe': row.safe,
-        'Reasons': _Lines([why for why, _ in reasons]),
-        'Remedies': _Lines([remedy for _, remedy in reasons]),
-        'Kind': row.layout, 'Tags': row.tags, 'Source ID': row.source_id,
-        'Cinder ID': row.cinder_id, 'If Managed': _Lines(_effects(row)),
+        **{column.title: column.cell(lv) for column in columns.COLUMNS},
+        'Reasons': _Reasons(lv.reasons),
+        'Cinder ID': lv.cinder_id, 'If Managed': _Lines(_effects(lv)),
+        'Driver': lv.driver,
         **{name.replace('_', ' ').title(): text
-           for name, text in sorted(row.more.items())}}
+           for name, text in sorted(lv.more.items())}}
 
 
-def _effects(row: Manageable) -> list[str]:
-    if not row.safe:
-        return ['it is refused, and stays as it is']
-    found = [f'a volume of {row.gib} GiB is recorded and counted as such']
-    if row.size is not None and row.size_managed not in (None, row.size):
-        found.append(f'it is extended from {row.size} to {row.size_managed} '
-                     'bytes')
-    elif row.size is not None and row.size != row.gib * units.Gi:
-        found.append(f'it keeps its {row.size} bytes, '
-                     f'{row.gib * units.Gi - row.size} less than that')
-    if row.is_of_this_driver:
-        found += [f'its name {row.name} is written into its tags',
-                  "it is renamed to Cinder's name for the volume",
-                  'it is active from then on, and after each boot',
-                  'what it holds stays as it is']
+def _effects(lv: Manageable) -> list[str]:
+    if not lv.safe:
+        return ['Cinder refuses the request, and the LV does not change']
+    found = [f'Cinder records a volume of {lv.gib} GiB, which uses quota']
+    if lv.size is not None and lv.size_managed not in (None, lv.size):
+        found.append(f'the LV is extended from {lv.size} to '
+                     f'{lv.size_managed} bytes')
+    elif lv.size is not None and lv.size != lv.gib * units.Gi:
+        missing = text.size(lv.gib * units.Gi - lv.size)
+        found.append(f'the LV keeps its size of {lv.size} bytes, which is '
+                     f'{missing} less')
+    if lv.driver == LVM_MANAGE:
+        found += [f'the name {lv.name} is recorded in the tags of the LV',
+                  "the LV is renamed to Cinder's name for the volume",
+                  'the LV is activated, now and at each boot',
+                  'the data of the LV remains as it is']
     return found
-
-
-class PlanAdoption(_WithExamples):
-    """Write a plan: a file that tells which volumes are to be made of what.
-
-    What is not safe to manage is written down too, with the reasons. Nothing
-    is changed.
-    """
-
-    _epilog: Any = """examples:
-  openstack volume adoption plan --host lab@lvm#lvm --match 'vm-*' \\
-      --type thick --name-template 'old-{name}' -o plan.yaml
-  openstack volume adoption plan --host lab@lvm#lvm --csv lvs.csv -o plan.yaml
-"""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        _add_location(parser)
-        _add_filters(parser)
-        parser.add_argument(
-            '--csv', metavar='<file>', type=pathlib.Path,
-            help='only those in the file, as list -f csv prints it; its '
-                 'columns Volume Name, Type, Project, Availability Zone and '
-                 'Bootable, if there, come before the options')
-        parser.add_argument('--type', metavar='<volume type>',
-                            help="the volumes' type")
-        parser.add_argument('--project', metavar='<project>',
-                            help='whose they are to be, if not yours')
-        parser.add_argument('--availability-zone', metavar='<zone>',
-                            help='where they are to be')
-        parser.add_argument('--bootable', action='store_true',
-                            help='instances may boot from them')
-        parser.add_argument(
-            '--property', metavar='<key=value>', default={},
-            action=parseractions.KeyValueAction,
-            help='their metadata (repeat for more)')
-        parser.add_argument(
-            '--name-template', metavar='<template>', default='{name}',
-            help="the volumes' names: {name} and {id} of the logical volume, "
-                 'its {gib}, the {number} of the entry (default: {name})')
-        parser.add_argument('-o', '--output', metavar='<file>', required=True,
-                            type=pathlib.Path, help='the plan, a new file')
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        api = _api(self.app)
-        location = _location(parsed_args)
-        there: Iterable[Manageable] = api.manageable(location)
-        chosen = {}
-        if parsed_args.csv:
-            pairs = rows.matched(rows.read(parsed_args.csv), there)
-            there = [each for _, each in pairs]
-            chosen = {each.name: row.chosen for row, each in pairs}
-        plan = Plan.of(
-            location, _filtered(there, parsed_args),
-            parsed_args.name_template, chosen,
-            volume_type=parsed_args.type, project=parsed_args.project,
-            availability_zone=parsed_args.availability_zone,
-            bootable=parsed_args.bootable,
-            metadata=dict(parsed_args.property))
-        plan.save(parsed_args.output)
-        gib = sum(entry.gib for entry in plan.volumes)
-        self.app.stdout.write(
-            f'{parsed_args.output}: {len(plan.volumes)} to be adopted, '
-            f'{gib} GiB; {len(plan.left_out)} left out\n')
-        if plan.bytes_added:
-            self.app.stdout.write(
-                f'warning: Cinder will record {plan.bytes_added} bytes more '
-                'than they have, for it counts in whole GiB\n')
-        receivers, against = check.receivers(api, plan.volumes)
-        for fault in [*against, *check.faults(plan, api, plan.volumes, 1,
-                                              receivers)]:
-            self.app.stdout.write(f'warning: {fault}\n')
-        return 0
-
-
-class _Journaled(_WithExamples):
-    """What begins nothing unless all holds, and can go on where it stopped."""
-
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        try:
-            with _Progress(self.app.stdout) as shown:
-                return self._run(_api(self.app), parsed_args, shown)
-        except (PlanError, journal.JournalError, exceptions.SDKException,
-                connection_errors.ClientException) as exc:
-            self.app.stdout.write(f'{exc}\nnothing is begun\n')
-            return _REFUSED
-        except KeyboardInterrupt:
-            self.app.stdout.write('Interrupted: the same command goes on.\n')
-            return _INTERRUPTED
-
-    def _run(self, api: VolumeApi, parsed: argparse.Namespace,
-             shown: _Progress) -> int:
-        raise NotImplementedError
-
-
-class ApplyAdoption(_Journaled):
-    """Adopt what a plan says.
-
-    First all of it is checked, and nothing begun if anything does not hold.
-    What was begun and done is written to a journal beside the plan: after
-    Ctrl-C, a crash or a lost network the same command goes on, and adopts
-    nothing twice. The exit status is 0 if all is adopted, 1 if something is
-    not, 2 if nothing was begun, 130 after Ctrl-C.
-    """
-
-    _epilog: Any = """examples:
-  openstack volume adoption apply plan.yaml --dry-run
-  openstack volume adoption apply plan.yaml --parallel 8
-"""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument('plan', metavar='<plan>', type=pathlib.Path,
-                            help='as plan has written it')
-        parser.add_argument('--dry-run', action='store_true',
-                            help='check it, and change nothing')
-        _add_journal_options(parser)
-        return parser
-
-    def _run(self, api: VolumeApi, parsed: argparse.Namespace,
-             shown: _Progress) -> int:
-        plan = Plan.load(parsed.plan)
-        path = parsed.plan.with_name(parsed.plan.name + '.journal')
-        if parsed.dry_run and not path.exists():
-            return self._check(plan, api, parsed, plan.volumes,
-                               plan.volumes)[0]
-        with journal.Journal(path, plan.id) as log:
-            work = run.Run(api, log, shown.report, parsed.parallel,
-                           parsed.timeout)
-            begun = work.begun()
-            adopted = log.sources(journal.ADOPTED)
-            refused, receivers = self._check(
-                plan, api, parsed,
-                [entry for entry in plan.volumes
-                 if entry.source not in begun],
-                [entry for entry in plan.volumes
-                 if entry.source not in adopted])
-            if refused or parsed.dry_run:
-                return refused
-            earlier = sum(entry.source in adopted for entry in plan.volumes)
-            shown.start('adopting', len(plan.volumes) - earlier)
-            outcome = work.adopt(plan, receivers)
-        shown.stop()
-        return self._tell(outcome, earlier, path)
-
-    def _check(self, plan: Plan, api: VolumeApi, parsed: argparse.Namespace,
-               new: Collection[Entry], unfinished: Collection[Entry]
-               ) -> tuple[int, check.Receivers]:
-        receivers, faults = check.receivers(api, unfinished)
-        faults += check.faults(plan, api, new, parsed.parallel, receivers)
-        for fault in faults:
-            self.app.stdout.write(f'{fault}\n')
-        self.app.stdout.write(
-            f'faults: {len(faults)}; nothing is begun\n' if faults
-            else f'{len(unfinished)} to be adopted, and nothing against it\n')
-        return _REFUSED if faults else 0, receivers
-
-    def _tell(self, outcome: run.Outcome, earlier: int,
-              path: pathlib.Path) -> int:
-        for source, why in sorted(outcome.failed.items()):
-            self.app.stdout.write(f'failed: {source}: {why}\n')
-        for source, why in sorted(outcome.unknown.items()):
-            self.app.stdout.write(f'not known: {source}: {why}\n')
-        self.app.stdout.write(
-            f'adopted: {len(outcome.done)}; before: {earlier}; failed: '
-            f'{len(outcome.failed)}; not known: {len(outcome.unknown)}; '
-            f'journal: {path}\n')
-        if outcome.failed or outcome.unknown:
-            self.app.stdout.write('The same command tries again.\n')
-        return _INCOMPLETE if outcome.failed or outcome.unknown else 0
-
-
-class UndoAdoption(_Journaled):
-    """Give back what a run has adopted, with the old names.
-
-    Only what its journal tells. First all of it is checked, and nothing begun
-    where a volume is in use or has snapshots. The exit status is as apply's.
-    """
-
-    _epilog: Any = """example:
-  openstack volume adoption undo plan.yaml.journal
-"""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument('journal', metavar='<journal>', type=pathlib.Path,
-                            help='as apply has written it')
-        _add_journal_options(parser)
-        return parser
-
-    def _run(self, api: VolumeApi, parsed: argparse.Namespace,
-             shown: _Progress) -> int:
-        with journal.Journal(parsed.journal) as log:
-            work = run.Run(api, log, shown.report, parsed.parallel,
-                           parsed.timeout)
-            work.begun()
-            against = run.keeps_from_undo(api, log)
-            for source, why in sorted(against.items()):
-                self.app.stdout.write(f'{source}: {why}\n')
-            if against:
-                self.app.stdout.write(f'cannot be given back: {len(against)}; '
-                                      'nothing is begun\n')
-                return _REFUSED
-            sources = run.to_give_back(log)
-            shown.start('giving back', len(sources))
-            outcome = work.give_back(sources)
-        shown.stop()
-        for source, why in sorted((outcome.failed | outcome.unknown).items()):
-            self.app.stdout.write(f'not given back: {source}: {why}\n')
-        self.app.stdout.write(
-            f'given back: {len(outcome.done)}; failed: '
-            f'{len(outcome.failed)}; not known: {len(outcome.unknown)}\n')
-        return _INCOMPLETE if outcome.failed or outcome.unknown else 0
-
-
-class _Progress:
-    """A bar on a terminal, and a line for each LV where there is none."""
-
-    def __init__(self, stdout: Any) -> None:
-        self._stdout = stdout
-        self._bar = progress.Progress(
-            progress.TextColumn('{task.description}'), progress.BarColumn(),
-            progress.MofNCompleteColumn(), progress.TimeRemainingColumn(),
-            console=console.Console(file=stdout))
-        self._cleanup = contextlib.ExitStack()
-        self._count = 0
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """What comes now is no progress."""
-        self._cleanup.close()
-
-    def start(self, what: str, total: int) -> None:
-        """So many LVs are to be reported."""
-        self._total = total
-        if self._bar.console.is_terminal:
-            self._cleanup.enter_context(self._bar)
-            self._task = self._bar.add_task(what, total=total)
-
-    def report(self, source: str, text: str) -> None:
-        """One of them."""
-        self._count += 1
-        if not self._bar.console.is_terminal:
-            self._stdout.write(
-                f'[{self._count}/{self._total}] {source}: {text}\n')
-            self._stdout.flush()
-            return
-        if text != 'done':
-            self._bar.print(f'{source}: {text}', markup=False)
-        self._bar.advance(self._task)

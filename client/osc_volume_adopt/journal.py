@@ -10,10 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Journal: what a run has begun and done, in a file that outlives it."""
+"""RunJournal: what a run has started and completed, in a file beside the plan.
+"""
 
 from __future__ import annotations
 
+import enum
 import fcntl
 import json
 import os
@@ -22,61 +24,113 @@ import threading
 import time
 import types
 from typing import Any
+from typing import TextIO
 
-# Of an LV: it is asked for before Cinder is, so that an answer that never came
-# is looked for; the volume is known from managing on. A failed one has a
-# volume as long as Cinder has something left of it.
-ASKED = 'asked'
-MANAGING = 'managing'
-HANDING_OVER = 'handing over'
-ADOPTED = 'adopted'
-FAILED = 'failed'
-GIVING_BACK = 'giving back'
-GIVEN_BACK = 'given back'
+from osc_volume_adopt.errors import JournalError
 
 
-class JournalError(Exception):
-    """The journal cannot be used."""
+class State(enum.Enum):
+    """How far the adoption of an LV, or its undo, has come."""
+
+    # Recorded before the request to Cinder is sent: if the answer is lost,
+    # the volume can be looked for.
+    REQUESTED = 'requested'
+    # From here on, the volume is known.
+    MANAGING = 'managing'
+    TRANSFERRING = 'transferring'
+    ADOPTED = 'adopted'
+    # It has a volume as long as Cinder still has the failed one.
+    FAILED = 'failed'
+    UNMANAGING = 'unmanaging'
+    UNMANAGED = 'unmanaged'
 
 
-class Journal:
-    """A context manager: within it, no other run has the file.
+class Record:
+    """The content of a journal, as far as it has been read or written.
 
-    One JSON object a line: plan in the first; source, state, at (seconds since
-    the epoch) and more in the others. The last one about an LV counts.
+    :ivar plan_id: the plan's ID
+    """
 
-    :ivar plan_id: whose journal it is
+    def __init__(self, plan_id: str | None) -> None:
+        self.plan_id = plan_id
+        self._last: dict[str, dict[str, Any]] = {}
+
+    def state(self, source: str) -> State | None:
+        """Return the last state of an LV; None if it was never requested."""
+        last = self._last.get(source)
+        return State(last['state']) if last else None
+
+    def volume(self, source: str) -> str | None:
+        """Return the ID of the LV's volume, if there is one."""
+        volume: str | None = self._last.get(source, {}).get('volume')
+        return volume
+
+    def since(self, source: str) -> float:
+        """Return when the LV reached its state, in seconds since the epoch."""
+        at: float = self._last[source].get('at', 0.0)
+        return at
+
+    def sources(self, *states: State) -> list[str]:
+        """Return the LVs that are in one of these states."""
+        return [source for source, last in self._last.items()
+                if State(last['state']) in states]
+
+    def _add(self, line: dict[str, Any]) -> None:
+        State(line['state'])
+        source = line['source']
+        self._last[source] = self._last.get(source, {}) | line
+
+    def _parse(self, text: str, path: pathlib.Path) -> str:
+        """Take over the complete lines of a journal, and return them.
+
+        :raises JournalError: it is the journal of another plan
+        """
+        # A line that was cut off was not on the disk when it mattered.
+        complete = text[:text.rfind('\n') + 1]
+        if not complete and self.plan_id and (
+                _first_line(self.plan_id).startswith(text)):
+            return ''
+        head, *lines = [json.loads(line) for line in complete.splitlines()]
+        if self.plan_id not in (None, head['plan']):
+            raise JournalError(
+                f'{path} is the journal of another plan, {head["plan"]}. Move '
+                'it away, or apply the plan that it belongs to.')
+        self.plan_id = head['plan']
+        for line in lines:
+            self._add(line)
+        return complete
+
+
+class RunJournal(Record):
+    """A journal that can be written to; a context manager.
+
+    Within it, no other run can use the file. The file has one JSON object a
+    line: the plan's ID in the first one; source, state, at (seconds since the
+    epoch) and more in the others. The last line about an LV counts.
     """
 
     def __init__(self, path: pathlib.Path, plan_id: str | None = None) -> None:
         """Describe the journal.
 
-        :param plan_id: of the plan whose journal it is, or is to be; None for
-            one that is there
+        :param plan_id: ID of the plan; None for a journal that must exist
         """
+        super().__init__(plan_id)
         self._path = path
-        self.plan_id = plan_id
         self._lock = threading.Lock()
-        self._states: dict[str, dict[str, Any]] = {}
-        self._new = False
+        self._empty = False
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> RunJournal:
         """:raises JournalError: it is missing, in use, or of another plan"""
         try:
             self._file = self._path.open('a+' if self.plan_id else 'r+')
         except OSError as exc:
-            raise JournalError(f'the journal cannot be opened: {exc}') from exc
+            raise JournalError(f'Cannot open the journal: {exc}') from exc
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._refuse_if_removed()
-            self._read()
-        except BlockingIOError as exc:
-            self._file.close()
-            raise JournalError(f'{self._path} is in use by another run'
-                               ) from exc
-        except (ValueError, KeyError, TypeError) as exc:
-            self._file.close()
-            raise JournalError(f'{self._path} is no journal: {exc!r}') from exc
+            _lock(self._file, self._path, fcntl.LOCK_EX)
+            complete = _read(self, self._file, self._path)
+            self._file.truncate(len(complete.encode()))
+            self._file.seek(0, os.SEEK_END)
+            self._empty = not complete
         except BaseException:
             self._file.close()
             raise
@@ -85,84 +139,76 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None,
                  value: BaseException | None,
                  traceback: types.TracebackType | None) -> None:
-        # A run that began nothing leaves nothing.
-        if self._new:
+        # A run that started nothing leaves no file.
+        if self._empty:
             self._path.unlink()
         self._file.close()
 
-    def _refuse_if_removed(self) -> None:
-        """Whoever had the file before may have removed it at last."""
-        try:
-            there = self._path.stat()
-        except FileNotFoundError as exc:
-            raise BlockingIOError from exc
-        if not os.path.samestat(os.fstat(self._file.fileno()), there):
-            raise BlockingIOError
-
-    def record(self, source: str, state: str, **more: Any) -> None:
-        """Write down a state; it is on the disk when this returns."""
-        line = {'source': source, 'state': state, 'at': time.time(), **more}
+    def record(self, source: str, state: State, **more: Any) -> None:
+        """Write a state; when this returns, it is on the disk."""
+        line = {'source': source, 'state': state.value, 'at': time.time(),
+                **more}
         with self._lock:
-            if self._new:
-                self._write({'plan': self.plan_id})
+            if self._empty:
+                self._write(_first_line(self.plan_id or ''))
                 _sync_folder(self._path)
-                self._new = False
-            self._write(line)
-            self._states[source] = self._states.get(source, {}) | line
+                self._empty = False
+            self._write(json.dumps(line))
+            self._add(line)
 
-    def state(self, source: str) -> str | None:
-        """The last state of an LV; None if it was not begun."""
-        state: str | None = self._states.get(source, {}).get('state')
-        return state
-
-    def volume(self, source: str) -> str | None:
-        """The id of the volume that the LV is, or was, to be."""
-        volume: str | None = self._states.get(source, {}).get('volume')
-        return volume
-
-    def since(self, source: str) -> float:
-        """When the LV came to its state, in seconds since the epoch."""
-        at: float = self._states[source].get('at', 0.0)
-        return at
-
-    def sources(self, *states: str) -> list[str]:
-        """The LVs that are in one of these states."""
-        return [source for source, last in self._states.items()
-                if last['state'] in states]
-
-    def _read(self) -> None:
-        self._file.seek(0)
-        text = self._file.read()
-        # A line that was cut off was not on the disk when it mattered.
-        whole = text[:text.rfind('\n') + 1]
-        first = {'plan': self.plan_id}
-        if not whole and self.plan_id and json.dumps(first).startswith(text):
-            self._file.truncate(0)
-            self._new = True
-            return
-        head, *lines = [json.loads(line) for line in whole.splitlines()]
-        if self.plan_id not in (None, head['plan']):
-            raise JournalError(f'{self._path} is the journal of another plan, '
-                               f"{head['plan']}")
-        self.plan_id = head['plan']
-        for line in lines:
-            self._states[line['source']] = self._states.get(
-                line['source'], {}) | line
-        self._file.truncate(len(whole.encode()))
-        self._file.seek(0, os.SEEK_END)
-
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, line: str) -> None:
         try:
-            self._file.write(json.dumps(line) + '\n')
+            self._file.write(line + '\n')
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as exc:
-            raise JournalError(f'{self._path} cannot be written: {exc}'
-                               ) from exc
+            raise JournalError(f'Cannot write to the journal {self._path}: '
+                               f'{exc}') from exc
+
+
+def read(path: pathlib.Path, plan_id: str) -> Record:
+    """Return what a plan's journal says, and write nothing.
+
+    :raises JournalError: it is in use, or of another plan
+    """
+    record = Record(plan_id)
+    try:
+        with path.open() as file:
+            _lock(file, path, fcntl.LOCK_SH)
+            _read(record, file, path)
+    except FileNotFoundError:
+        return record
+    except OSError as exc:
+        raise JournalError(f'Cannot open the journal: {exc}') from exc
+    return record
+
+
+def _lock(file: TextIO, path: pathlib.Path, kind: int) -> None:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        # The run that had the file may have removed it in the end.
+        is_current = os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_current = False
+    if not is_current:
+        raise JournalError(f'{path} is in use by another run. Wait until it '
+                           'is complete, then retry.')
+
+
+def _read(record: Record, file: TextIO, path: pathlib.Path) -> str:
+    file.seek(0)
+    try:
+        return record._parse(file.read(), path)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise JournalError(f'{path} is not a journal: {exc!r}') from exc
+
+
+def _first_line(plan_id: str) -> str:
+    return json.dumps({'plan': plan_id})
 
 
 def _sync_folder(path: pathlib.Path) -> None:
-    """A new file's name is on the disk, too, when this returns."""
+    """Ensure that a new file's name is on the disk, too."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

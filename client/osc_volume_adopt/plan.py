@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A plan: which LVs are to become which volumes, as a file for people."""
+"""A plan: which LVs are to become which volumes, in a file for people."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ import jsonschema
 from oslo_utils import units
 import yaml
 
-from osc_volume_adopt.api import Location
-from osc_volume_adopt.api import Manageable
+from osc_volume_adopt.errors import InputError
+from osc_volume_adopt.manageable import Location
+from osc_volume_adopt.manageable import LVM_MANAGE
+from osc_volume_adopt.manageable import Manageable
 
 _HEAD = """\
-# What `openstack volume adoption apply` is to do: one entry, one volume.
-# Change entries or take them out; those under left_out are for reading only.
+# A plan for `openstack volume adoption apply`: each entry becomes one volume.
+# Edit or remove entries as needed. left_out is for information only.
 """
 _TEXT = {'type': 'string', 'minLength': 1}
 _TEXT_OR_NONE = {'type': ['string', 'null'], 'minLength': 1}
 _REFERENCE = {'type': 'object', 'minProperties': 1,
               'additionalProperties': _TEXT}
-# As large as the API takes them: cinder/api/schemas/manageable_volumes.py.
+# The API's limits: cinder/api/schemas/volume_manage.py.
 _NAME = {'type': ['string', 'null'], 'maxLength': 255}
 _ENTRY = {
     'type': 'object',
@@ -60,29 +62,40 @@ _SCHEMA = {
     'type': 'object',
     'properties': {
         'plan': _TEXT, 'host': _TEXT, 'cluster': _TEXT,
+        'driver': {'type': 'string'},
         'volumes': {'type': 'array', 'items': _ENTRY},
         'left_out': {'type': 'array'}},
     'required': ['plan', 'volumes'],
     'oneOf': [{'required': ['host']}, {'required': ['cluster']}],
     'additionalProperties': False}
 
-# Of every volume adopted: its value, the plan's id and the LV, finds the one
-# whose id was not heard.
-KEY_IN_METADATA = 'adopted_by_plan'
+# Every adopted volume has this metadata. Its value, PLAN/LV, finds the volume
+# if Cinder's answer with the volume's ID was lost.
+METADATA_KEY = 'adopted_by_plan'
 
 
-class PlanError(Exception):
-    """A plan, a CSV or a template is wrong; one line for each fault."""
+@dataclasses.dataclass(frozen=True)
+class VolumeOptions:
+    """What the volumes of a plan have in common.
+
+    :ivar project: name or ID; None for the caller's own
+    """
+
+    volume_type: str | None = None
+    availability_zone: str | None = None
+    bootable: bool = False
+    project: str | None = None
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An LV and the volume that it is to be.
+    """An LV and the volume that it is to become.
 
-    :ivar size: bytes that the LV had when it was planned; None if the driver
-        does not tell them
-    :ivar gib: what Cinder is to record
-    :ivar project: name or id, if not the caller's own
+    :ivar gib: the size that Cinder is to record
+    :ivar size: the LV's bytes when it was planned; None if the driver does
+        not report them
+    :ivar project: name or ID; None for the caller's own
     """
 
     reference: Mapping[str, str]
@@ -98,98 +111,93 @@ class Entry:
 
     @property
     def source(self) -> str:
-        """What people call the LV, and the journal."""
+        """The LV's name, by which messages and the journal refer to it."""
         return str(self.reference.get('source-name')
                    or next(iter(self.reference.values())))
-
-    @property
-    def manage_by(self) -> Mapping[str, str]:
-        """The reference for Cinder.
-
-        Where the driver is LVMManageDriver, which alone tells both of these,
-        it is the UUID: no other LV can come to have it while others are
-        adopted.
-        """
-        if self.source_id and self.size is not None:
-            return {'source-id': self.source_id}
-        return self.reference
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """Entries for one backend.
 
-    :ivar id: by which volumes of this plan are found again
-    :ivar left_out: LVs that were not planned, each with why
+    :ivar id: part of each volume's metadata, by which it is found again
+    :ivar driver: LVM_MANAGE for cinder_lvm_manage, empty for most others
+    :ivar left_out: LVs that cannot be adopted, each with the reason
     """
 
     id: str
     location: Location
     volumes: tuple[Entry, ...]
     left_out: tuple[tuple[str, str], ...] = ()
+    driver: str = ''
 
     @classmethod
-    def of(cls, location: Location, rows: Iterable[Manageable],
-           name_template: str,
-           chosen: Mapping[str, Mapping[str, Any]] = {},
-           **fields: Any) -> Plan:
-        """Plan those that are safe to manage.
+    def of(cls, location: Location, lvs: Iterable[Manageable],
+           name_template: str, options: VolumeOptions,
+           overrides: Mapping[str, Mapping[str, Any]] = {}) -> Plan:
+        """Plan the LVs that are safe to manage.
 
-        :param name_template: of the volumes' names, see names()
-        :param chosen: fields of single entries, by their LVs' names
-        :param fields: of all others, see Entry
-        :raises PlanError: the template is wrong
+        :param name_template: the volumes' names, see names()
+        :param options: what holds for all volumes
+        :param overrides: other fields of single entries, by their LVs' names
+        :raises InputError: the template is invalid
         """
-        safe = []
-        left_out = []
-        for row in rows:
-            if row.safe:
-                safe.append(row)
-            else:
-                left_out.append((row.name, row.reason))
-        return cls(str(uuid.uuid4()), location, tuple(
-            Entry(**{'reference': row.reference, 'gib': row.gib,
-                     'source_id': row.source_id, 'size': row.size,
-                     'name': name, **fields, **chosen.get(row.name, {})})
-            for row, name in zip(safe, names(safe, name_template),
-                                 strict=True)), tuple(left_out))
+        lvs = list(lvs)
+        safe = [lv for lv in lvs if lv.safe]
+        entries = [Entry(
+            reference=lv.reference, gib=lv.gib, source_id=lv.source_id,
+            size=lv.size, name=name, volume_type=options.volume_type,
+            availability_zone=options.availability_zone,
+            bootable=options.bootable, project=options.project,
+            metadata=options.metadata)
+            for lv, name in zip(safe, names(safe, name_template),
+                                strict=True)]
+        return cls(
+            id=str(uuid.uuid4()), location=location,
+            volumes=tuple(dataclasses.replace(
+                entry, **overrides.get(entry.source, {}))
+                for entry in entries),
+            left_out=tuple((lv.name, lv.reason) for lv in lvs if not lv.safe),
+            driver=lvs[0].driver if lvs else '')
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Plan:
-        """Read a file that save has written and people have changed.
+        """Read a file that save() has written and people have edited.
 
-        :raises PlanError: it cannot be read, or is no plan
+        :raises InputError: it cannot be read, or is not a plan
         """
         try:
             text = path.read_text()
             content = yaml.safe_load(text)
-            # Which knows what safe_load forgets: lines, and names that stand
-            # twice.
+            # The nodes have what safe_load drops: line numbers, and keys that
+            # occur twice.
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-            raise PlanError(f'{path} cannot be read: {exc}') from exc
+            raise InputError(f'Cannot read {path}: {exc}') from exc
         lines = _lines(node)
-        faults = list(_twice(node))
+        faults = list(_duplicate_keys(node))
         faults += [
             f'{_place(fault, lines)}: {fault.message}' for fault in
             jsonschema.Draft202012Validator(_SCHEMA).iter_errors(content)]
         if not faults:
-            faults += _duplicates(content['volumes'])
-            faults += _reserved(content['volumes'])
+            faults += _duplicate_lvs(content['volumes'])
+            faults += _reserved_metadata(content['volumes'])
         if faults:
-            raise PlanError(f'{path} is no plan:\n' + '\n'.join(faults))
+            raise InputError('\n'.join([f'{path} is not a valid plan:',
+                                        *faults]))
         return cls(
             content['plan'],
             Location(content.get('host'), content.get('cluster')),
-            tuple(Entry(**entry) for entry in content['volumes']))
+            tuple(Entry(**entry) for entry in content['volumes']),
+            driver=content.get('driver', ''))
 
     def save(self, path: pathlib.Path) -> None:
-        """Write it to a new file.
+        """Write the plan to a new file.
 
-        :raises PlanError: there is a file, or none can be made
+        :raises InputError: the file exists, or cannot be created
         """
         content = {
-            'plan': self.id, **self.location.query,
+            'plan': self.id, **self.location.query, 'driver': self.driver,
             'volumes': [dataclasses.asdict(entry) for entry in self.volumes],
             'left_out': [{'lv': lv, 'why': why} for lv, why in self.left_out]}
         try:
@@ -197,32 +205,46 @@ class Plan:
                 file.write(_HEAD)
                 yaml.safe_dump(content, file, sort_keys=False,
                                allow_unicode=True, width=200)
+        except FileExistsError as exc:
+            raise InputError(f'{path} already exists. Remove it, or write the '
+                             'plan to another file.') from exc
         except OSError as exc:
-            raise PlanError(f'the plan cannot be written: {exc}') from exc
+            raise InputError(f'Cannot write {path}: {exc}') from exc
+
+    def reference_of(self, entry: Entry) -> Mapping[str, str]:
+        """Return the reference by which Cinder is to manage the LV.
+
+        With cinder_lvm_manage it is the UUID, which no other LV can get while
+        the plan is applied. Other drivers may report an ID that they do not
+        accept.
+        """
+        if self.driver == LVM_MANAGE and entry.source_id:
+            return {'source-id': entry.source_id}
+        return entry.reference
 
     @property
     def bytes_added(self) -> int:
-        """Bytes that Cinder would record and the LVs have not."""
+        """Bytes that Cinder will record in addition to what the LVs have."""
         return sum(entry.gib * units.Gi - entry.size for entry in self.volumes
                    if entry.size is not None)
 
 
-def names(rows: Iterable[Manageable], template: str) -> Iterator[str]:
-    """The volumes' names by a template.
+def names(lvs: Iterable[Manageable], template: str) -> Iterator[str]:
+    """Yield the volumes' names.
 
     :param template: with {name} and {id} of the LV, its {gib}, and the
         {number} of the entry, from 1
-    :raises PlanError: it has other fields
+    :raises InputError: it has other fields
     """
-    for number, row in enumerate(rows, start=1):
-        known = {'name': row.name, 'id': row.source_id, 'gib': row.gib,
+    for number, lv in enumerate(lvs, start=1):
+        known = {'name': lv.name, 'id': lv.source_id, 'gib': lv.gib,
                  'number': number}
         try:
             yield string.Formatter().vformat(template, (), known)
         except (KeyError, IndexError, ValueError, AttributeError) as exc:
-            raise PlanError(
-                f'name template {template!r} is wrong ({exc}); its fields are '
-                + ', '.join(f'{{{name}}}' for name in known)) from exc
+            raise InputError(
+                f'Invalid name template {template!r} ({exc}). Its fields are '
+                + ', '.join(f'{{{name}}}' for name in known) + '.') from exc
 
 
 def _place(fault: jsonschema.ValidationError, lines: list[int]) -> str:
@@ -230,12 +252,12 @@ def _place(fault: jsonschema.ValidationError, lines: list[int]) -> str:
     if path[:1] == ['volumes'] and len(path) > 1:
         number = int(path[1])
         return (f'entry {number + 1} (line {lines[number]}) '
-                + '.'.join(map(str, path[2:])))
+                + '.'.join(map(str, path[2:]))).rstrip()
     return '.'.join(map(str, path)) or 'the file'
 
 
 def _lines(node: yaml.Node | None) -> list[int]:
-    """The lines in which the entries begin, from 1."""
+    """Return the line numbers at which the entries start, from 1."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             if name.value == 'volumes' and isinstance(value,
@@ -244,35 +266,35 @@ def _lines(node: yaml.Node | None) -> list[int]:
     return []
 
 
-def _twice(node: yaml.Node | None) -> Iterator[str]:
-    """Names that a mapping has twice, of which YAML takes the last."""
+def _duplicate_keys(node: yaml.Node | None) -> Iterator[str]:
+    """Yield the keys that a mapping has twice; YAML uses the last one."""
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for name, value in node.value:
             line = name.start_mark.line + 1
             if name.value in seen:
-                yield (f'line {line}: {name.value} stands in line '
-                       f'{seen[name.value]} already')
+                yield (f'line {line}: {name.value} is already set in line '
+                       f'{seen[name.value]}')
             seen[str(name.value)] = line
-            yield from _twice(value)
+            yield from _duplicate_keys(value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _twice(value)
+            yield from _duplicate_keys(value)
 
 
-def _reserved(volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _reserved_metadata(volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for number, volume in enumerate(volumes, start=1):
-        if KEY_IN_METADATA in volume.get('metadata', {}):
-            yield (f'entry {number} metadata.{KEY_IN_METADATA}: is set when '
-                   'the volume is adopted')
+        if METADATA_KEY in volume.get('metadata', {}):
+            yield (f'entry {number} metadata.{METADATA_KEY}: this key is '
+                   'reserved and set by apply')
 
 
-def _duplicates(volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _duplicate_lvs(volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     seen: dict[str, int] = {}
     for number, volume in enumerate(volumes, start=1):
         for word in {*volume['reference'].values(),
                      volume.get('source_id')} - {'', None}:
             if word in seen:
-                yield (f'entry {number}: {word} is the LV of entry '
-                       f'{seen[word]} too')
+                yield (f'entry {number}: {word} is already in entry '
+                       f'{seen[word]}')
             seen.setdefault(word, number)

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What makes the commands part of python-openstackclient.
+"""The plugin interface of python-openstackclient.
 
-It finds this module by the entry point openstack.cli.extension, and the
-commands by openstack.volume_adoption.v1.
+python-openstackclient finds this module by the entry point
+openstack.cli.extension, and the commands by openstack.volume_adoption.v1.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from osc_volume_adopt.api import VolumeApi
+from osc_volume_adopt.api import CinderApi
 
 API_NAME = 'volume_adoption'
 API_VERSION_OPTION = 'os_volume_adoption_api_version'
-API_VERSIONS = {'1': 'osc_volume_adopt.api.VolumeApi'}
+API_VERSIONS = {'1': 'osc_volume_adopt.api.CinderApi'}
 DEFAULT_API_VERSION = '1'
 
 
-def make_client(instance: Any) -> VolumeApi:
-    """What the commands have as client_manager.volume_adoption."""
-    return VolumeApi(instance.sdk_connection)
+def make_client(instance: Any) -> CinderApi:
+    """Return what the commands use as client_manager.volume_adoption."""
+    return CinderApi(instance.sdk_connection)
 
 
 def build_option_parser(parser: argparse.ArgumentParser
                         ) -> argparse.ArgumentParser:
-    """There is one version of the commands, and so no option for it."""
+    """Set the only version of the commands; there is no option for it."""
     parser.set_defaults(**{API_VERSION_OPTION: DEFAULT_API_VERSION})
     return parser

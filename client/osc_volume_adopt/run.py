@@ -10,11 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Adopting what a plan says, and giving it back."""
+"""Run: adopting the volumes of a plan, and unmanaging them again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from concurrent import futures
@@ -28,59 +29,62 @@ from typing import TypeVar
 from keystoneauth1 import exceptions as connection_errors
 from openstack import exceptions
 
-from osc_volume_adopt import journal
-from osc_volume_adopt.api import Manageable
-from osc_volume_adopt.api import VolumeApi
+from osc_volume_adopt import errors
+from osc_volume_adopt.api import CinderApi
+from osc_volume_adopt.check import Receivers
+from osc_volume_adopt.errors import OutcomeUnknown
+from osc_volume_adopt.errors import VolumeFailed
+from osc_volume_adopt.journal import Record
+from osc_volume_adopt.journal import RunJournal
+from osc_volume_adopt.journal import State
 from osc_volume_adopt.plan import Entry
-from osc_volume_adopt.plan import KEY_IN_METADATA
+from osc_volume_adopt.plan import METADATA_KEY
 from osc_volume_adopt.plan import Plan
+from osc_volume_adopt.problems import Problem
 
 _LONGEST_PAUSE = 3
-_DENIED = (401, 403)
-# What a proxy or Cinder answers while something behind it is away.
-_AWAY = (502, 503, 504)
-# What the API shows of a volume that is being unmanaged; the latter of one
-# that was in error.
-_LEAVING = ('unmanaging', 'deleting')
-_IN_CINDER = (journal.ADOPTED, journal.MANAGING, journal.HANDING_OVER,
-              journal.GIVING_BACK)
+# With these it is pointless to start another volume.
+_UNAUTHORIZED = (401, 403)
+# Answers of a proxy, or of Cinder, while a service behind it is unavailable.
+_UNAVAILABLE = (502, 503, 504)
+# The statuses of a volume that is being unmanaged: the API shows the second
+# one if the volume was in error before.
+_BEING_UNMANAGED = ('unmanaging', 'deleting')
+
+# What is reported of an LV that succeeded.
+ADOPTED = 'adopted'
+UNMANAGED = 'unmanaged'
 
 T = TypeVar('T')
 
-# Called with an LV and what has become of it.
+# Called with an LV and what became of it.
 Report = Callable[[str, str], None]
 
 
 class Outcome(NamedTuple):
-    """What a run has come to, by LV.
+    """What became of each LV.
 
-    :ivar unknown: those of which the answer is yet to come
+    :ivar unknown: those for which Cinder has not reported it
     """
 
     done: list[str]
-    failed: dict[str, str]
-    unknown: dict[str, str]
-
-
-class Undecided(Exception):
-    """Cinder has not said what has become of it; asking again may help."""
-
-
-class Refused(Exception):
-    """Cinder has said no."""
+    failed: dict[str, Problem]
+    unknown: dict[str, Problem]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run over LVs; so many at once, each waited for so many seconds.
+    """A run over many LVs.
 
-    :ivar timeout: seconds to wait for a volume, and for a network to be back
-    :ivar arrival: seconds after which a request that Cinder knows nothing of
-        will not arrive any more
+    :ivar parallel: how many LVs are processed at the same time
+    :ivar timeout: seconds to wait for each volume, and for a network or a
+        service to be available again
+    :ivar arrival: seconds after which a lost request is assumed not to reach
+        Cinder any more
     """
 
-    api: VolumeApi
-    log: journal.Journal
+    api: CinderApi
+    log: RunJournal
     report: Report
     parallel: int
     timeout: int
@@ -88,37 +92,30 @@ class Run:
     stopped: threading.Event = dataclasses.field(
         default_factory=threading.Event)
 
-    def begun(self) -> set[str]:
-        """The LVs whose volume Cinder has, finished or not.
-
-        Those whose volume's id was not heard are looked for.
-        """
-        for source in self.log.sources(journal.ASKED):
+    def find_requested(self) -> None:
+        """Look for the volumes of requests whose answer was lost."""
+        for source in self.log.sources(State.REQUESTED):
             self._look_for(source)
-        return set(self.log.sources(journal.MANAGING, journal.HANDING_OVER,
-                                    journal.ADOPTED))
 
-    def adopt(self, plan: Plan,
-              receivers: Mapping[str, tuple[str, VolumeApi]]) -> Outcome:
-        """Adopt all entries that are not adopted already.
+    def adopt(self, plan: Plan, receivers: Receivers) -> Outcome:
+        """Adopt all entries that are not adopted yet.
 
-        :param receivers: of each project that the plan names, its id and the
-            API with a token for it
+        :param receivers: access to the projects that the plan names
         """
         entries = {entry.source: entry for entry in plan.volumes
-                   if self.log.state(entry.source) != journal.ADOPTED}
-        outcome = self._all(entries, lambda source: self._adopt(
+                   if self.log.state(entry.source) is not State.ADOPTED}
+        outcome = self._process(entries, ADOPTED, lambda source: self._adopt(
             plan, entries[source], receivers))
         if outcome.failed:
             self._explain(plan, outcome.failed)
         return outcome
 
-    def give_back(self, sources: Iterable[str]) -> Outcome:
+    def unmanage(self, sources: Iterable[str]) -> Outcome:
         """Unmanage the volumes of these LVs."""
-        return self._all(sources, self._give_back)
+        return self._process(sources, UNMANAGED, self._unmanage)
 
-    def _all(self, sources: Iterable[str],
-             work: Callable[[str], None]) -> Outcome:
+    def _process(self, sources: Iterable[str], done: str,
+                 work: Callable[[str], None]) -> Outcome:
         outcome = Outcome([], {}, {})
         with futures.ThreadPoolExecutor(self.parallel) as pool:
             working = {pool.submit(self._one, work, source): source
@@ -128,180 +125,192 @@ class Run:
                     source = working[future]
                     try:
                         future.result()
-                    except Refused as exc:
-                        outcome.failed[source] = str(exc)
+                    except VolumeFailed as exc:
+                        outcome.failed[source] = Problem(
+                            str(exc), source, exc.remedy)
                         self.report(source, f'failed: {exc}')
-                    except Undecided as exc:
-                        outcome.unknown[source] = str(exc)
-                        self.report(source, f'not known: {exc}')
+                    except OutcomeUnknown as exc:
+                        outcome.unknown[source] = Problem(str(exc), source)
+                        self.report(source, f'outcome unknown: {exc}')
                     else:
                         outcome.done.append(source)
-                        self.report(source, 'done')
+                        self.report(source, done)
             except BaseException:
-                # Ctrl-C: those that wait stop, the others do not begin.
+                # Ctrl-C: no worker waits any longer or starts another volume.
                 self.stopped.set()
                 raise
         return outcome
 
     def _one(self, work: Callable[[str], None], source: str) -> None:
         if self.stopped.is_set():
-            raise Undecided('the run was stopped before')
+            raise OutcomeUnknown('the run stopped before it was processed')
         try:
             work(source)
         except exceptions.HttpException as exc:
             status = exc.status_code or 0
-            if status in _DENIED:
-                # It would be so with all the others.
+            if status in _UNAUTHORIZED:
                 self.stopped.set()
             if 400 <= status < 500:
-                raise Refused(_said(exc)) from exc
-            raise Undecided(_said(exc)) from exc
-        except journal.JournalError as exc:
+                raise VolumeFailed(errors.explain(exc)) from exc
+            raise OutcomeUnknown(errors.explain(exc)) from exc
+        except errors.JournalError as exc:
             self.stopped.set()
-            raise Undecided(str(exc)) from exc
-        except (connection_errors.ClientException,
-                exceptions.SDKException) as exc:
+            raise OutcomeUnknown(str(exc)) from exc
+        except errors.API_ERRORS as exc:
             if isinstance(exc, (connection_errors.ConnectionError,
                                 connection_errors.Unauthorized)):
                 self.stopped.set()
-            raise Undecided(str(exc)) from exc
+            raise OutcomeUnknown(errors.explain(exc)) from exc
 
-    def _adopt(self, plan: Plan, entry: Entry,
-               receivers: Mapping[str, tuple[str, VolumeApi]]) -> None:
+    def _adopt(self, plan: Plan, entry: Entry, receivers: Receivers) -> None:
         source = entry.source
         state = self.log.state(source)
         volume_id = self.log.volume(source)
-        if state == journal.FAILED and volume_id:
-            # What is left of the last attempt would stay for ever.
-            self._clear_away(source, volume_id)
-        if state not in (journal.MANAGING, journal.HANDING_OVER):
-            volume_id = self._ask(plan, entry)
+        if state is State.FAILED and volume_id:
+            # Otherwise the volume of the last attempt would remain.
+            self._remove_failed(source, volume_id)
+        if state not in (State.MANAGING, State.TRANSFERRING):
+            volume_id = self._request(plan, entry)
         volume_id = volume_id or ''
         volume = self._wait(volume_id, 'available', 'awaiting-transfer')
         if volume is None:
-            why = f'volume {volume_id} is gone'
-            self.log.record(source, journal.FAILED, why=why, volume=None)
-            raise Refused(why)
+            self.log.record(source, State.FAILED, volume=None)
+            raise VolumeFailed('the volume was removed by somebody else',
+                               f'its ID was {volume_id}')
         if volume['status'].startswith('error'):
-            why = f"volume {volume_id} came to the status {volume['status']}"
-            self.log.record(source, journal.FAILED, why=why)
-            self._clear_away(source, volume_id, f'{why}; ')
-            raise Refused(why)
+            failure = f"Cinder set the volume to status {volume['status']}"
+            self.log.record(source, State.FAILED, why=failure)
+            self._remove_failed(source, volume_id, f'{failure}; ')
+            raise VolumeFailed(failure, 'see the logs of cinder-volume and '
+                                        f'cinder-scheduler for {volume_id}')
         if entry.project:
-            self._hand_over(source, volume, *receivers[entry.project])
-        self.log.record(source, journal.ADOPTED)
+            self._transfer(source, volume, *receivers[entry.project])
+        self.log.record(source, State.ADOPTED)
 
-    def _ask(self, plan: Plan, entry: Entry) -> str:
-        """Have Cinder manage the LV: the id of the volume."""
+    def _request(self, plan: Plan, entry: Entry) -> str:
+        """Have Cinder manage the LV; return the ID of the volume."""
         source = entry.source
-        self.log.record(source, journal.ASKED, volume=None)
+        self.log.record(source, State.REQUESTED, volume=None)
         try:
             volume_id = self.api.manage(
-                plan.location, entry.manage_by,
+                plan.location, plan.reference_of(entry),
                 _fields(plan, entry))
         except exceptions.HttpException as exc:
+            why = errors.explain(exc)
             if 400 <= (exc.status_code or 0) < 500:
-                self.log.record(source, journal.FAILED, why=_said(exc))
+                self.log.record(source, State.FAILED, why=why)
                 raise
             found = self._look_for(source)
             if found is None:
-                self.log.record(source, journal.FAILED, why=_said(exc))
-                raise Refused(_said(exc)) from exc
+                self.log.record(source, State.FAILED, why=why)
+                raise VolumeFailed(why) from exc
             return found
         except connection_errors.ClientException as exc:
             found = self._look_for(source)
             if found is None:
-                raise Undecided(f'{exc}; no volume came of it') from exc
+                raise OutcomeUnknown(f'{exc}; no volume was created'
+                                     ) from exc
             return found
-        self.log.record(source, journal.MANAGING, volume=volume_id)
+        self.log.record(source, State.MANAGING, volume=volume_id)
         return volume_id
 
     def _look_for(self, source: str) -> str | None:
-        """The volume of a request that was not answered; None if none."""
-        marker = _marker(str(self.log.plan_id), source)
+        """Return the ID of the volume of a request whose answer was lost."""
+        marker = marker_of(str(self.log.plan_id), source)
         arrived = self.log.since(source) + self.arrival
         while True:
-            found = [volume['id'] for volume in self._patiently(
+            found = [volume['id'] for volume in self._retrying(
                 lambda: self.api.volumes_with(marker))]
             if len(found) > 1:
-                raise Undecided('several volumes say that they are of it: '
-                                + ', '.join(found))
+                raise OutcomeUnknown(
+                    f'{len(found)} volumes have the metadata {marker}: '
+                    f"{', '.join(found)}. Find out which one has the LV, and "
+                    'remove the metadata from the others.')
             if found:
-                self.log.record(source, journal.MANAGING, volume=found[0])
+                self.log.record(source, State.MANAGING, volume=found[0])
                 return str(found[0])
             if time.time() >= arrived:
                 return None
             self._pause(1)
 
-    def _clear_away(self, source: str, volume_id: str,
-                    why: str = '') -> None:
-        """Remove what a failed manage has left in Cinder.
+    def _remove_failed(self, source: str, volume_id: str,
+                       why: str = '') -> None:
+        """Unmanage what a failed manage has left in Cinder.
 
-        By unmanaging: some drivers delete the data if the volume is deleted.
+        Deleting it would, with some drivers, delete the data.
         """
         try:
             self.api.unmanage(volume_id)
         except exceptions.NotFoundException:
             pass
         except exceptions.BadRequestException as exc:
-            raise Refused(f'{why}volume {volume_id} is left, for '
-                          f'{_said(exc)}') from exc
+            raise VolumeFailed(
+                f'{why}the failed volume cannot be removed: '
+                f'{errors.explain(exc)}', f'see volume {volume_id}') from exc
         volume = self._wait(volume_id, 'error')
         if volume:
-            raise Refused(
-                f"{why}volume {volume_id} is left in the status "
-                f"{volume['status']}: do not delete it before you know what "
-                f'LV it has')
-        self.log.record(source, journal.FAILED, volume=None)
+            raise VolumeFailed(
+                f'{why}the failed volume could not be removed: its status is '
+                f"{volume['status']}",
+                f'do not delete volume {volume_id} before you know which LV '
+                'it has')
+        self.log.record(source, State.FAILED, volume=None)
 
-    def _hand_over(self, source: str, volume: Mapping[str, Any],
-                   project_id: str, receiver: VolumeApi) -> None:
+    def _transfer(self, source: str, volume: Mapping[str, Any],
+                  project_id: str, receiver: CinderApi) -> None:
         if volume.get('os-vol-tenant-attr:tenant_id') == project_id:
             return
-        self.log.record(source, journal.HANDING_OVER)
+        self.log.record(source, State.TRANSFERRING)
         try:
             self.api.transfer(volume['id'], receiver)
         except exceptions.HttpException as exc:
             if 400 <= (exc.status_code or 0) < 500:
-                raise Refused(
-                    f"volume {volume['id']} is adopted, but stays in your "
-                    f'project: {_said(exc)}') from exc
+                raise VolumeFailed(
+                    'the volume is adopted, but remains in your project: '
+                    f'{errors.explain(exc)}', f"volume {volume['id']}"
+                    ) from exc
             raise
 
-    def _give_back(self, source: str) -> None:
+    def _unmanage(self, source: str) -> None:
         volume_id = self.log.volume(source) or ''
         volume = self._wait(volume_id, 'available', 'awaiting-transfer',
-                            *_LEAVING)
+                            *_BEING_UNMANAGED)
         if volume and volume['status'] == 'awaiting-transfer':
-            self.api.withdraw(volume_id)
-        if volume and volume['status'] not in _LEAVING:
-            self.log.record(source, journal.GIVING_BACK)
+            self.api.cancel_transfer(volume_id)
+        if volume and volume['status'] not in _BEING_UNMANAGED:
+            self.log.record(source, State.UNMANAGING)
             self.api.unmanage(volume_id)
         volume = self._wait(volume_id, 'available')
         if volume:
-            raise Refused(f"volume {volume_id} has the status "
-                          f"{volume['status']}")
-        self.log.record(source, journal.GIVEN_BACK)
+            raise VolumeFailed(
+                f"the volume has status {volume['status']} after the request "
+                'to unmanage it',
+                f'see the log of cinder-volume for {volume_id}')
+        self.log.record(source, State.UNMANAGED)
 
     def _wait(self, volume_id: str, *statuses: str) -> dict[str, Any] | None:
-        """The volume in one of these statuses or in error, or None if gone."""
+        """Return the volume when it has one of these statuses or failed.
+
+        Return None if it is gone.
+        """
         deadline = time.monotonic() + self.timeout
         pause = 0.2
         while True:
-            volume = self._patiently(lambda: self.api.volume(volume_id))
+            volume = self._retrying(lambda: self.api.volume(volume_id))
             if (volume is None or volume['status'] in statuses
                     or volume['status'].startswith('error')):
                 return volume
             if time.monotonic() > deadline:
-                raise Undecided(f"volume {volume_id} is {volume['status']} "
-                                f'after {self.timeout} seconds')
+                raise OutcomeUnknown(
+                    f'timed out after {self.timeout} seconds; volume '
+                    f"{volume_id} still has status {volume['status']}")
             self._pause(pause)
             pause = min(1.5 * pause, _LONGEST_PAUSE)
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """Its answer, for which a network or a service may have to be back.
+    def _retrying(self, ask: Callable[[], T]) -> T:
+        """Return the result of a request, repeated while Cinder is away.
 
-        Only for what may be asked twice.
+        It is repeated up to the timeout, so it must change nothing.
         """
         deadline: float | None = None
         while True:
@@ -310,7 +319,7 @@ class Run:
             except (connection_errors.ConnectionError,
                     exceptions.HttpException) as exc:
                 if (isinstance(exc, exceptions.HttpException)
-                        and exc.status_code not in _AWAY):
+                        and exc.status_code not in _UNAVAILABLE):
                     raise
                 deadline = deadline or time.monotonic() + self.timeout
                 if time.monotonic() >= deadline:
@@ -319,67 +328,104 @@ class Run:
 
     def _pause(self, seconds: float) -> None:
         if self.stopped.wait(seconds):
-            raise Undecided('the run was stopped')
+            raise OutcomeUnknown('the run stopped before it was complete')
 
-    def _explain(self, plan: Plan, failed: dict[str, str]) -> None:
-        """Add what the listing says to why they failed."""
+    def _explain(self, plan: Plan, failed: dict[str, Problem]) -> None:
+        """Add to these problems the reasons that the listing shows now."""
         try:
-            rows: dict[str, Manageable] = {
-                row.name: row for row in self.api.manageable(plan.location)}
-        except (connection_errors.ClientException,
-                exceptions.SDKException) as exc:
-            for source in failed:
-                failed[source] += f'; and the listing fails: {exc}'
+            lvs = {lv.name: lv for lv in self.api.manageable(plan.location)}
+        except errors.API_ERRORS as exc:
+            for source, problem in failed.items():
+                failed[source] = dataclasses.replace(
+                    problem, text=f'{problem.text}; the reason is unknown, '
+                                  f'because listing the LVs failed: '
+                                  f'{errors.explain(exc)}')
             return
-        for entry in plan.volumes:
-            row = rows.get(entry.source)
-            if entry.source in failed and row and row.reason:
-                failed[entry.source] += f'; LV {row.name} {row.reason}'
+        for source, problem in failed.items():
+            lv = lvs.get(source)
+            if lv and lv.reasons:
+                failed[source] = dataclasses.replace(
+                    problem, text='; '.join([problem.text, *(
+                        reason.statement for reason in lv.reasons)]))
 
 
-def to_give_back(log: journal.Journal) -> list[str]:
-    """The LVs of which Cinder has something."""
-    return log.sources(*_IN_CINDER) + [
-        source for source in log.sources(journal.FAILED)
-        if log.volume(source)]
+def find_started(plan: Plan, record: Record, api: CinderApi) -> set[str]:
+    """Return the LVs of a plan that have a volume in Cinder.
+
+    Those whose request was not answered are looked for, once.
+    """
+    return {entry.source for entry in plan.volumes
+            if record.state(entry.source) in (
+                State.MANAGING, State.TRANSFERRING, State.ADOPTED)
+            or (record.state(entry.source) is State.REQUESTED
+                and api.volumes_with(marker_of(plan.id, entry.source)))}
 
 
-def keeps_from_undo(api: VolumeApi, log: journal.Journal) -> dict[str, str]:
-    """Why LVs cannot be given back now."""
-    found = {}
-    for source in to_give_back(log):
-        volume_id = log.volume(source) or ''
-        volume = api.volume(volume_id)
-        leaving = log.state(source) == journal.GIVING_BACK
+def to_unmanage(record: Record) -> list[str]:
+    """Return the LVs that have a volume in Cinder."""
+    return record.sources(
+        State.ADOPTED, State.MANAGING, State.TRANSFERRING, State.UNMANAGING
+        ) + [source for source in record.sources(State.FAILED)
+             if record.volume(source)]
+
+
+def volumes_of(api: CinderApi, record: Record
+               ) -> dict[str, dict[str, Any] | None]:
+    """Return the volumes that an undo concerns, by LV; None if it is gone."""
+    return {source: api.volume(record.volume(source) or '')
+            for source in to_unmanage(record)}
+
+
+def undo_problems(api: CinderApi, record: Record,
+                  volumes: Mapping[str, dict[str, Any] | None]
+                  ) -> list[Problem]:
+    """Return why these volumes cannot be unmanaged now."""
+    found = []
+    for source, volume in volumes.items():
+        volume_id = record.volume(source) or ''
+        state = record.state(source)
         if volume is None:
-            # An undo that was cut off may have come so far.
-            if not leaving:
-                found[source] = f'volume {volume_id} is gone'
+            # Unless an interrupted undo has come that far.
+            if state is not State.UNMANAGING:
+                found.append(Problem('its volume no longer exists', source,
+                                     f'its ID was {volume_id}'))
         elif volume['attachments']:
-            users = ', '.join(
-                each.get('server_id') or each.get('host_name') or 'something'
-                for each in volume['attachments'])
-            found[source] = f'volume {volume_id} is attached to {users}'
-        elif not _may_leave(log.state(source), volume['status']):
-            found[source] = f"volume {volume_id} is {volume['status']}"
+            found.append(Problem(
+                f'its volume is attached to {_users(volume["attachments"])}',
+                source, f'detach volume {volume_id}'))
+        elif not _can_be_unmanaged(state, volume['status']):
+            found.append(Problem(
+                f"its volume has status {volume['status']}", source,
+                f'see volume {volume_id}'))
         elif snapshots := api.snapshots(volume_id):
             names = ', '.join(each['name'] or each['id']
                               for each in snapshots)
-            found[source] = f'volume {volume_id} has snapshots: {names}'
+            found.append(Problem(
+                f'its volume has snapshots: {names}', source,
+                f'delete or unmanage the snapshots of volume {volume_id}'))
     return found
 
 
-def _may_leave(state: str | None, status: str) -> bool:
-    # What a run was doing when it was cut off, Cinder goes on doing.
+def _users(attachments: Collection[Mapping[str, Any]]) -> str:
+    return ', '.join(
+        f"server {each['server_id']}" if each.get('server_id')
+        else f"host {each.get('host_name') or 'unknown'}"
+        for each in attachments)
+
+
+def _can_be_unmanaged(state: State | None, status: str) -> bool:
+    # Cinder completes what an interrupted run had requested.
     return status in ('available', 'error') or (state, status) in (
-        (journal.MANAGING, 'creating'),
-        (journal.HANDING_OVER, 'awaiting-transfer'),
-        *((leaving, status) for leaving in (
-            journal.GIVING_BACK, journal.FAILED) if status in _LEAVING))
+        (State.MANAGING, 'creating'),
+        (State.TRANSFERRING, 'awaiting-transfer'),
+        *((unmanaging, status)
+          for unmanaging in (State.UNMANAGING, State.FAILED)
+          if status in _BEING_UNMANAGED))
 
 
-def _marker(plan_id: str, source: str) -> dict[str, str]:
-    return {KEY_IN_METADATA: f'{plan_id}/{source}'}
+def marker_of(plan_id: str, source: str) -> dict[str, str]:
+    """Return the metadata that identifies the volume of an LV."""
+    return {METADATA_KEY: f'{plan_id}/{source}'}
 
 
 def _fields(plan: Plan, entry: Entry) -> dict[str, Any]:
@@ -387,8 +433,4 @@ def _fields(plan: Plan, entry: Entry) -> dict[str, Any]:
               'availability_zone': entry.availability_zone}
     return {name: value for name, value in fields.items() if value} | {
         'bootable': entry.bootable,
-        'metadata': {**entry.metadata, **_marker(plan.id, entry.source)}}
-
-
-def _said(exc: exceptions.HttpException) -> str:
-    return str(exc.details or exc.message)
+        'metadata': {**entry.metadata, **marker_of(plan.id, entry.source)}}

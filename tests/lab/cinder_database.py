@@ -60,6 +60,22 @@ class CinderDatabase:
         finally:
             self._run('DROP TRIGGER failing')
 
+    @contextlib.contextmanager
+    def stopped_service(self, host: str) -> Iterator[None]:
+        """Have the record of a cinder-volume that reports no more.
+
+        :param host: its host@backend
+        """
+        self._run(
+            'INSERT INTO services (host, binary, topic, availability_zone, '  # noqa: S608
+            'disabled, report_count, deleted, created_at, updated_at) VALUES '
+            f"('{host}', 'cinder-volume', 'cinder-volume', 'nova', 0, 1, 0, "
+            "'2026-01-01 00:00:00', '2026-01-01 00:00:00')")
+        try:
+            yield
+        finally:
+            self._run(f"DELETE FROM services WHERE host = '{host}'")  # noqa: S608
+
     def copy_volume(self, volume_id: str, copies: Iterable[str]) -> None:
         """Insert copies of a volume's record, with these ids."""
         with self._connected() as database:

@@ -37,16 +37,17 @@ class OpenStackClient:
             'OS_AUTH_TYPE': 'admin_token', 'OS_ENDPOINT': cinder.url,
             'OS_TOKEN': cinder.api.token}) | {'PYTHONWARNINGS': 'ignore'}
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start a command, with its stderr in its stdout."""
+    def start(self, *arguments: object, stderr: int = subprocess.STDOUT
+              ) -> subprocess.Popen[str]:
+        """Start a command, by default with its stderr in its stdout."""
         return processes.start(
             str(SCRIPTS / 'openstack'), *map(str, arguments), text=True,
             env=self._environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
+            stderr=stderr)
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run a command, with its stderr in its stdout."""
-        process = self.start(*arguments)
-        printed, _ = process.communicate()
+        """Run a command; its stdout and stderr are apart."""
+        process = self.start(*arguments, stderr=subprocess.PIPE)
+        stdout, stderr = process.communicate()
         return subprocess.CompletedProcess(
-            process.args, process.returncode, printed)
+            process.args, process.returncode, stdout, stderr)

@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 
-from osc_volume_adopt import rows
+from osc_volume_adopt import csv_file
 import pytest
 
 from cinder_lvm_manage import opts
@@ -93,4 +93,4 @@ def test_the_columns_of_a_csv_are_those_that_the_client_reads():
     page = ' '.join(PAGES.joinpath('adopt-many.rst').read_text().split())
     sentence, = re.findall('The optional columns (.*?) describe', page)
     named = set(re.findall('``([A-Z][A-Za-z ]+)``', sentence))
-    assert named == rows._CHOSEN.keys()
+    assert named == csv_file.VOLUME_COLUMNS.keys()

@@ -1,0 +1,199 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Rows of a listing, and a Cinder in memory with CinderApi's signatures."""
+
+import json
+import pathlib
+import tempfile
+from typing import Any
+import unittest
+from unittest import mock
+
+from openstack import exceptions
+import requests
+
+from osc_volume_adopt.api import CinderApi
+from osc_volume_adopt.api import Service
+from osc_volume_adopt.api import VolumeType
+from osc_volume_adopt.manageable import Location
+from osc_volume_adopt.manageable import Manageable
+
+HOST = Location(host='lab@lvm#lvm')
+
+# As cinder_lvm_manage lists them.
+SAFE: dict[str, Any] = {
+    'reference': {'source-name': 'data1'}, 'size': 1, 'safe_to_manage': True,
+    'reason_not_safe': None, 'cinder_id': None,
+    'extra_info': {'driver': 'cinder_lvm_manage', 'reasons': '[]',
+                   'source_id': 'id-1', 'size_bytes': '4194304',
+                   'layout': 'linear', 'attr': '-wi-------', 'tags': 'a,b'}}
+THIN_POOL = {'code': 'thin-pool', 'kind': 'unsafe', 'why': 'is a thin pool',
+             'remedy': 'manage the thin volumes in it'}
+IN_USE = {'code': 'in-use', 'kind': 'unsafe',
+          'why': 'is open, mounted on /mnt/a(b; c',
+          'remedy': 'run `umount "/mnt/a(b; c"`; or set lvm_manage_in_use'}
+UNSAFE: dict[str, Any] = SAFE | {
+    'reference': {'source-name': 'pool'}, 'safe_to_manage': False,
+    'reason_not_safe': 'is a thin pool (manage the thin volumes in it)',
+    'extra_info': {'driver': 'cinder_lvm_manage', 'source_id': 'id-2',
+                   'reasons': json.dumps([THIN_POOL]), 'layout': 'thin,pool',
+                   'size_bytes': '1073741824'}}
+# A driver that reports no more than Cinder requires.
+BARE: dict[str, Any] = SAFE | {
+    'reference': {'source-id': 'abc', 'type': 'lun'}, 'extra_info': None}
+
+
+def lv(row: dict[str, Any] = SAFE, **info: str) -> Manageable:
+    """The LV of a row with other extra_info."""
+    return Manageable.from_api(
+        row | {'extra_info': row['extra_info'] | info} if info else row)
+
+
+def named(name: str, row: dict[str, Any] = SAFE, **info: str) -> Manageable:
+    return lv(row | {'reference': {'source-name': name}},
+              source_id=f'id-{name}', **info)
+
+
+def answer(status: int, text: str = '{"forbidden": {"message": "no"}}'
+           ) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    response._content = text.encode()
+    response.headers['Content-Type'] = 'application/json'
+    response.request = requests.Request(
+        'GET', 'http://cinder/v3/p/volumes').prepare()
+    response.url = 'http://cinder/v3/p/volumes'
+    return response
+
+
+def refusal(status: int) -> exceptions.HttpException:
+    """What the SDK raises for such an answer."""
+    try:
+        exceptions.raise_from_response(answer(status))
+    except exceptions.HttpException as exc:
+        return exc
+    raise AssertionError(status)
+
+
+class FakeCinder:
+    """Cinder's volumes in a dict.
+
+    :ivar errors: by LV, what its manage raises, or the status it ends with
+    :ivar requested: the LVs for which a manage was requested, in order
+    :ivar kept: IDs of volumes that cannot be unmanaged
+    """
+
+    def __init__(self, errors=()):
+        self.errors = dict(errors)
+        self.volumes: dict[str, Any] = {}
+        self.requested: list[str] = []
+        self.transferred: list[tuple[str, Any]] = []
+        self.kept: set[str] = set()
+        self.lvs = [named(name) for name in ('data1', 'data2', 'data3')]
+        self.types = {'__DEFAULT__': VolumeType('type-0', '__DEFAULT__', {},
+                                                True)}
+        self.encrypted: set[str] = set()
+        self.access: dict[str, set[str]] = {}
+        self.capabilities: dict[str, dict[str, Any]] = {HOST.name: {
+            'volume_backend_name': 'lvm', 'thin_provisioning_support': False,
+            'thick_provisioning_support': True}}
+        self.service = Service('lab@lvm', None, 'nova', True, True,
+                               '2026-01-01T00:00:00.000000')
+        self.quotas: dict[str, dict[str, dict[str, int]]] = {}
+
+    @property
+    def api(self) -> Any:
+        """A CinderApi; a call that the real one would refuse fails."""
+        api = mock.create_autospec(CinderApi, instance=True)
+        for name in dir(CinderApi):
+            if not name.startswith('_') and hasattr(self, name):
+                getattr(api, name).side_effect = getattr(self, name)
+        return api
+
+    def manageable(self, location):
+        yield from self.lvs
+
+    def manage(self, location, reference, fields):
+        source = reference['source-name']
+        self.requested.append(source)
+        volume = {'id': f'id-{source}', 'status': 'available',
+                  'os-vol-tenant-attr:tenant_id': 'mine',
+                  'os-vol-host-attr:host': HOST.name, 'attachments': [],
+                  **fields}
+        error = self.errors.pop(source, None)
+        if isinstance(error, str):
+            volume['status'] = error
+        elif error:
+            if not isinstance(error, exceptions.HttpException):
+                # The answer is lost, but not the request.
+                self.volumes[volume['id']] = volume
+            raise error
+        self.volumes[volume['id']] = volume
+        return volume['id']
+
+    def unmanage(self, volume_id):
+        if volume_id in self.kept:
+            raise refusal(400)
+        del self.volumes[volume_id]
+
+    def volume(self, volume_id):
+        return self.volumes.get(volume_id)
+
+    def volumes_with(self, metadata):
+        return [volume for volume in self.volumes.values()
+                if metadata.items() <= volume['metadata'].items()]
+
+    def snapshots(self, volume_id):
+        return []
+
+    def services(self):
+        return [self.service]
+
+    def pools(self):
+        return self.capabilities
+
+    def volume_types(self):
+        return self.types
+
+    def default_volume_type(self):
+        return self.types.get('__DEFAULT__')
+
+    def is_encrypted(self, type_id):
+        return type_id in self.encrypted
+
+    def type_projects(self, type_id):
+        return self.access.get(type_id, set())
+
+    def own_project(self):
+        return 'mine'
+
+    def quota(self, project_id):
+        return self.quotas.get(project_id, {})
+
+    def transfer(self, volume_id, receiver):
+        self.transferred.append((volume_id, receiver))
+        if receiver == 'full':
+            raise refusal(413)
+
+    def cancel_transfer(self, volume_id):
+        self.volumes[volume_id]['status'] = 'available'
+
+
+class InAFolder(unittest.TestCase):
+    """With self.path in an empty folder."""
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = pathlib.Path(folder.name, 'file')

@@ -1,0 +1,82 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""CinderApi: what it makes of Cinder's answers."""
+
+import json
+from unittest import mock
+
+import ddt
+from openstack import connection
+from openstack import exceptions
+
+from osc_volume_adopt import errors
+from osc_volume_adopt.api import CinderApi
+from osc_volume_adopt.errors import BackendError
+from osc_volume_adopt.tests.unit import fakes
+
+
+def api(*responses):
+    """The API of a Cinder that answers thus, one after another."""
+    to = mock.create_autospec(connection.Connection, instance=True)
+    to.block_storage = mock.Mock(spec=['request'])
+    to.block_storage.request.side_effect = responses
+    return CinderApi(to)
+
+
+def rows(*names):
+    return fakes.answer(200, json.dumps({'manageable-volumes': [
+        fakes.SAFE | {'reference': {'source-name': name}}
+        for name in names]}))
+
+
+@ddt.ddt
+class CinderApiTest(fakes.InAFolder):
+
+    @ddt.data(401, 403, 500)
+    def test_an_error_is_raised_with_cinders_message(self, status):
+        with self.assertRaisesRegex(exceptions.HttpException, f'{status}.*no'):
+            list(api(fakes.answer(status)).manageable(fakes.HOST))
+
+    def test_all_pages_are_listed(self):
+        self.assertEqual(['a', 'b', 'c'], [lv.name for lv in api(
+            rows('a', 'b'), rows('c'), rows()).manageable(fakes.HOST)])
+
+    def test_a_driver_that_ignores_markers_is_reported(self):
+        with self.assertRaisesRegex(BackendError, 'ignores the marker'):
+            list(api(rows('a'), rows('a')).manageable(fakes.HOST))
+
+    def test_a_volume_with_other_metadata_is_not_taken(self):
+        # Cinder's answer if the filter is disabled.
+        answer = fakes.answer(200, json.dumps({'volumes': [
+            {'id': 'theirs', 'metadata': {}},
+            {'id': 'ours', 'metadata': {'mark': 'x', 'more': 'y'}}]}))
+        self.assertEqual(['ours'], [
+            volume['id'] for volume in api(answer).volumes_with(
+                {'mark': 'x'})])
+
+    def test_what_does_not_exist_is_none(self):
+        self.assertIsNone(api(fakes.answer(404)).volume('x'))
+        self.assertIsNone(api(fakes.answer(404)).default_volume_type())
+
+    @ddt.data(
+        (401, ('Authentication failed for GET /v3/p/volumes (HTTP 401, no). '
+              'The token is invalid or has expired: authenticate again, then '
+              'retry.')),
+        (403, ('This needs an administrator: GET /v3/p/volumes was refused '
+              '(HTTP 403, no). Use credentials with the admin role.')),
+        (500, ('The server failed to process GET /v3/p/volumes (HTTP 500, '
+              'no). See the logs of cinder-api and cinder-volume.')),
+        (400, 'GET /v3/p/volumes was refused (HTTP 400, no).'))
+    @ddt.unpack
+    def test_an_error_is_explained(self, status, text):
+        self.assertEqual(text, errors.explain(fakes.refusal(status)))

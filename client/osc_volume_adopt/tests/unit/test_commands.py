@@ -1,0 +1,335 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The five commands: output, messages, and exit statuses."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import logging
+from typing import Any
+import unittest
+from unittest import mock
+
+import ddt
+from keystoneauth1 import exceptions as connection_errors
+from openstackclient import shell
+from osc_lib import clientmanager
+import yaml
+
+from osc_volume_adopt.progress import Progress
+from osc_volume_adopt.tests.unit import fakes
+
+ON = ('--host', fakes.HOST.name)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class ProgressTest(unittest.TestCase):
+
+    def test_on_a_terminal_only_failures_have_a_line(self):
+        terminal = Terminal()
+        with Progress(terminal) as shown:
+            shown.start('adopting', 2, 'adopted')
+            shown.report('data1', 'adopted')
+            shown.report('data2', 'failed: [no]')
+        self.assertNotIn('data1', terminal.getvalue())
+        self.assertIn('[2/2] data2: failed: [no]', terminal.getvalue())
+        self.assertRegex(terminal.getvalue(), 'adopting .*2/2')
+
+
+@ddt.ddt
+class CommandsTest(fakes.InAFolder):
+
+    def setUp(self):
+        super().setUp()
+        self.cinder = fakes.FakeCinder()
+        self.plan = self.path.with_name('plan.yaml')
+        self.journal = self.path.with_name('plan.yaml.journal')
+
+    def openstack(self, command, *arguments, api=None):
+        """The exit status, and what is printed on stdout and stderr.
+
+        The client itself runs the command; only Cinder is another.
+        """
+        root = logging.getLogger()
+        handlers, level = list(root.handlers), root.level
+        api = api or self.cinder.api
+        with (contextlib.redirect_stdout(io.StringIO()) as stdout,
+              contextlib.redirect_stderr(io.StringIO()) as stderr,
+              mock.patch.object(clientmanager.ClientManager,
+                                'volume_adoption', api)):
+            status: Any
+            try:
+                status = shell.main([
+                    '--os-auth-type', 'none', '--os-endpoint', 'http://cinder',
+                    'volume', 'adoption', command, *map(str, arguments)])
+            except SystemExit as exc:
+                # Of argparse.
+                status = exc.code
+            finally:
+                root.handlers[:] = handlers
+                root.setLevel(level)
+        return status, stdout.getvalue(), stderr.getvalue()
+
+    def listed(self, *options):
+        status, stdout, stderr = self.openstack('list', *ON, *options)
+        self.assertEqual((0, ''), (status, stderr))
+        return stdout
+
+    def planned(self, *options):
+        return self.openstack('plan', *ON, *options, '--output', self.plan)
+
+    def applied(self, *options):
+        return self.openstack('apply', self.plan, *options)
+
+    def undone(self):
+        return self.openstack('undo', self.journal)
+
+    def test_a_list_shows_sizes_to_people_and_bytes_to_programs(self):
+        self.cinder.lvs = [fakes.lv(), fakes.lv(fakes.BARE)]
+        table = self.listed()
+        self.assertIn('| data1 | 4 MiB |', table)
+        # Not every driver reports the size.
+        self.assertIn('| abc   |       |', table)
+        first, second = json.loads(self.listed('-f', 'json', '--sort',
+                                               'name:desc'))
+        self.assertEqual(
+            {'Name': 'data1', 'Size': 4194304, 'GiB': 1, 'Safe': True,
+             'Codes': [], 'Reasons': '', 'Layout': 'linear', 'Tags': 'a,b',
+             'Source ID': 'id-1'}, first)
+        self.assertIsNone(second['Size'])
+        self.assertIn('"data1","4194304",1,True,', self.listed('-f', 'csv'))
+
+    def test_a_list_is_filtered_by_reason(self):
+        self.cinder.lvs.append(fakes.lv(fakes.UNSAFE))
+        for options, names in (
+                ((), ['data1', 'data2', 'data3', 'pool']),
+                (('--reason', 'thin-pool'), ['pool']),
+                (('--reason', 'in-use', '--reason', 'thin-pool'), ['pool']),
+                (('--reason', 'in-use'), []), (('--unsafe',), ['pool']),
+                (('--safe', '--match', '*1'), ['data1']),
+                (('--larger', '0.5'), ['pool'])):
+            with self.subTest(options=options):
+                self.assertEqual(names, [row['Name'] for row in json.loads(
+                    self.listed(*options, '-f', 'json'))])
+
+    @ddt.data('pool', 'id-2')
+    def test_one_lv_is_shown_with_its_reasons(self, word):
+        self.cinder.lvs.append(fakes.lv(fakes.UNSAFE))
+        status, stdout, _ = self.openstack('show', *ON, word, '-f', 'json')
+        shown = json.loads(stdout)
+        self.assertEqual(0, status)
+        self.assertEqual([fakes.THIN_POOL], shown['Reasons'])
+        self.assertEqual(['thin-pool'], shown['Codes'])
+        self.assertEqual(
+            ['Cinder refuses the request, and the LV does not change'],
+            shown['If Managed'])
+
+    def test_what_managing_would_do_is_shown(self):
+        info: Any
+        for info, line in (
+                ({}, ('the LV keeps its size of 4194304 bytes, which is '
+                     '1020 MiB less')),
+                ({'size_bytes_managed': '1073741824'},
+                 'the LV is extended from 4194304 to 1073741824 bytes')):
+            self.cinder.lvs = [fakes.lv(**info)]
+            _, stdout, _ = self.openstack('show', *ON, 'data1', '-f', 'json')
+            with self.subTest(line=line):
+                self.assertEqual(line, json.loads(stdout)['If Managed'][1])
+                self.assertEqual(6, len(json.loads(stdout)['If Managed']))
+
+    def test_an_lv_that_is_not_listed(self):
+        self.assertEqual(
+            (1, '', ('x not found on host lab@lvm#lvm. LVs that are internal '
+                    'to LVM are not listed.\n')),
+            self.openstack('show', *ON, 'x'))
+
+    def test_a_plan_is_written_and_its_problems_are_shown(self):
+        status, stdout, stderr = self.planned('--type', 'gold')
+        self.assertEqual(0, status)
+        self.assertEqual(f'{self.plan}: 3 volumes to adopt, 3 GiB; 0 LVs left '
+                         'out\n', stdout)
+        self.assertEqual(
+            'Cinder will record 2.988 GiB more than the LVs have, because it '
+            f'rounds sizes up to whole GiB\n{self.plan} cannot be '
+            'applied yet:\n3 volumes (data1, data2, data3): '
+            "volume type 'gold' not found; available types: __DEFAULT__\n",
+            stderr)
+        self.assertEqual('cinder_lvm_manage', yaml.safe_load(
+            self.plan.read_text())['driver'])
+
+    def test_a_plan_is_not_overwritten(self):
+        self.planned()
+        status, stdout, stderr = self.planned()
+        self.assertEqual((1, ''), (status, stdout))
+        self.assertIn('already exists', stderr)
+
+    def test_a_dry_run_writes_nothing(self):
+        self.planned()
+        before = sorted(self.path.parent.iterdir())
+        self.assertEqual((0, '3 volumes to adopt; all checks passed\n', ''),
+                         self.applied('--dry-run'))
+        self.assertEqual(before, sorted(self.path.parent.iterdir()))
+        self.assertEqual([], self.cinder.requested)
+
+    def by_name(self):
+        """The fake's LVs are managed by name."""
+        content = yaml.safe_load(self.plan.read_text())
+        content['driver'] = ''
+        self.plan.write_text(yaml.safe_dump(content))
+
+    def test_a_plan_is_applied_and_undone(self):
+        self.planned()
+        self.by_name()
+        status, stdout, stderr = self.applied('--parallel', 1)
+        self.assertEqual(0, status)
+        self.assertEqual(
+            'adopted earlier: 0; adopted: 3; failed: 0; outcome unknown: 0; '
+            f'journal: {self.journal}\n', stdout)
+        self.assertEqual('[1/3] data1: adopted\n[2/3] data2: adopted\n'
+                         '[3/3] data3: adopted\n', stderr)
+        before = self.journal.read_text()
+        status, stdout, _ = self.applied('--dry-run')
+        self.assertEqual('0 volumes to adopt; all checks passed\n', stdout)
+        self.assertEqual(before, self.journal.read_text())
+        status, stdout, _ = self.undone()
+        self.assertEqual(
+            (0, ('unmanaged: 3; failed: 0; outcome unknown: 0; journal: '
+                f'{self.journal}\n')), (status, stdout))
+
+    def test_volumes_that_fail(self):
+        self.planned()
+        self.by_name()
+        self.cinder.errors = {name: fakes.refusal(400)
+                              for name in ('data1', 'data2')}
+        status, stdout, stderr = self.applied('--parallel', 1)
+        self.assertEqual(3, status)
+        self.assertIn('adopted: 1; failed: 2; outcome unknown: 0; ', stdout)
+        self.assertIn('failed: 2 volumes (data1, data2): GET /v3/p/volumes '
+                      'was refused (HTTP 400, no).\nRun the same command to '
+                      'retry.\n', stderr)
+        self.cinder.kept = {'id-data3'}
+        status, stdout, stderr = self.undone()
+        self.assertEqual(3, status)
+        self.assertIn('unmanaged: 0; failed: 1; outcome unknown: 0; ',
+                      stdout)
+
+    def test_a_plan_with_a_problem_is_not_applied(self):
+        self.planned()
+        self.by_name()
+        lvs, self.cinder.lvs = self.cinder.lvs, []
+        expected = (
+            f'Cannot apply {self.plan}:\n3 volumes (data1, data2, data3): LV '
+            'not found on host lab@lvm#lvm\nNothing was changed.\n')
+        for options in ((), ('--dry-run',)):
+            self.assertEqual((1, '', expected), self.applied(*options))
+            self.assertFalse(self.journal.exists())
+        # A run that resumes does not say so.
+        self.cinder.lvs = lvs
+        self.cinder.errors = {'data2': fakes.refusal(400)}
+        self.applied()
+        self.cinder.lvs = []
+        for options in ((), ('--dry-run',)):
+            self.assertEqual(
+                (1, '', (f'Cannot apply {self.plan}:\ndata2: LV not found on '
+                        'host lab@lvm#lvm\nThis run changed nothing. '
+                        'Earlier runs have adopted 2 volumes, or started '
+                        'to.\n')),
+                self.applied(*options))
+
+    def test_an_undo_with_a_problem_changes_nothing(self):
+        self.planned()
+        self.by_name()
+        self.applied()
+        for volume in self.cinder.volumes.values():
+            volume['status'] = 'reserved'
+        status, stdout, stderr = self.undone()
+        self.assertEqual((1, ''), (status, stdout))
+        self.assertEqual(
+            f'Cannot undo {self.journal}:\n3 volumes (data1, data2, data3): '
+            'its volume has status reserved (for data1: see volume '
+            'id-data1)\nNothing was changed.\n', stderr)
+
+    def test_a_backend_that_is_down_is_named(self):
+        self.planned()
+        self.by_name()
+        self.applied()
+        self.plan.rename(self.path.with_name('again.yaml'))
+        self.cinder.service = dataclasses.replace(self.cinder.service,
+                                                  up=False)
+        for command, arguments in (
+                ('list', ON), ('show', (*ON, 'data1')),
+                ('plan', (*ON, '--output', self.plan)),
+                ('apply', (self.path.with_name('again.yaml'), '--dry-run')),
+                ('undo', (self.journal,))):
+            with self.subTest(command=command):
+                status, stdout, stderr = self.openstack(command, *arguments)
+                self.assertEqual((1, ''), (status, stdout))
+                self.assertIn('The cinder-volume service of lab@lvm is down '
+                              '(last seen ', stderr)
+
+    def arguments(self, command):
+        """Valid ones."""
+        if not self.plan.exists():
+            self.planned()
+            self.by_name()
+        if command == 'undo':
+            self.applied()
+        return {'list': ON, 'show': (*ON, 'data1'),
+                'plan': (*ON, '--output', self.path.with_name('new.yaml')),
+                'apply': (self.plan,), 'undo': (self.journal,)}[command]
+
+    @ddt.data('list', 'show', 'plan', 'apply', 'undo')
+    def test_every_exit_status(self, command):
+        """Those that the help documents; 3 has a test of its own."""
+        arguments = self.arguments(command)
+        status, stdout, _ = self.openstack(command, '--help')
+        self.assertEqual(0, status)
+        table = stdout.partition('exit status:\n')[2].partition('\n\n')[0]
+        runs = command in ('apply', 'undo')
+        self.assertEqual(['0', '1', '2', *(['3'] if runs else []), '130'],
+                         [line.split()[0] for line in table.splitlines()])
+        status, stdout, stderr = self.openstack(command, '--colour')
+        self.assertEqual((2, ''), (status, stdout))
+        self.assertIn('usage: ', stderr)
+        for error, expected, words in (
+                (fakes.refusal(403), 1, 'This needs an administrator: GET '),
+                (connection_errors.ConnectFailure('no route'), 1, 'no route'),
+                (KeyboardInterrupt, 130,
+                 'Run the same command to resume.' if runs else '')):
+            api = self.cinder.api
+            api.services.side_effect = error
+            with self.subTest(error=error):
+                status, stdout, stderr = self.openstack(command, *arguments,
+                                                        api=api)
+                self.assertEqual((expected, ''), (status, stdout))
+                self.assertIn(words, stderr)
+                self.assertNotIn('Traceback', stderr)
+        status, stdout, _ = self.openstack(command, *arguments)
+        self.assertEqual(0, status)
+        self.assertTrue(stdout)
+
+    @ddt.data('apply', 'undo')
+    def test_an_interrupted_run_says_how_to_resume(self, command):
+        arguments = self.arguments(command)
+        api = self.cinder.api
+        api.manage.side_effect = api.unmanage.side_effect = KeyboardInterrupt
+        status, stdout, stderr = self.openstack(command, *arguments, api=api)
+        self.assertEqual((130, ''), (status, stdout))
+        self.assertIn('Interrupted. Run the same command to resume.\n',
+                      stderr)
+        self.assertEqual(0, self.openstack(command, *arguments)[0])

@@ -1,0 +1,46 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The client is installed on a workstation without Cinder and the driver."""
+
+import json
+import os
+import pathlib
+import subprocess
+import venv
+
+CHECKOUT = pathlib.Path(__file__).parents[2]
+
+
+def output(*command):
+    return subprocess.run(
+        list(map(str, command)), check=True, text=True,
+        stdout=subprocess.PIPE, env={
+            # It would add this checkout to the environment.
+            name: value for name, value in os.environ.items()
+            if name != 'PYTHONPATH'}).stdout
+
+
+def test_the_client_needs_no_cinder(tmp_path):
+    venv.create(tmp_path, with_pip=True)
+    scripts = tmp_path / 'bin'
+    output(scripts / 'pip', 'install', '--quiet',
+           '--disable-pip-version-check', CHECKOUT / 'client')
+    packages = {package['name'].lower().replace('_', '-') for package
+                in json.loads(output(scripts / 'pip', 'list', '--format',
+                                     'json'))}
+    assert 'osc-volume-adopt' in packages
+    assert not {'cinder', 'cinder-lvm-manage', 'os-brick'} & packages
+    for command in ('list', 'show', 'plan', 'apply', 'undo'):
+        printed = output(scripts / 'openstack', 'volume', 'adoption', command,
+                         '--help')
+        assert f'usage: openstack volume adoption {command}' in printed
