@@ -35,8 +35,8 @@ from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
 from tests.lab.service_conf import OURS
 
-# The outcomes of a manage in which nothing is lost. If it fails, the LV has
-# its name when the manage ends, or when the volume is deleted.
+# The outcomes of a manage in which nothing is lost. After a failure the LV has
+# its old name, at once or when the volume is deleted.
 SAFE = {'done', 'refused, name kept', 'refused, released on delete',
         'killed, name kept', 'killed, released on delete',
         # The LV was asked for by its name, so this is another LV.
@@ -134,12 +134,12 @@ class Trial:
             volume.save()
             self._driver.unmanage(volume)
             volume.destroy()
-            self._check_as_it_was(before)
+            self._check_restored(before)
             return 'done'
         # An operator deletes a volume that has the status error_managing.
         self._driver.delete_volume(volume)
         volume.destroy()
-        self._check_as_it_was(before)
+        self._check_restored(before)
         self._manage_again(before)
         return (f'{end}, released on delete' if name == volume.name else
                 f'{end}, name kept')
@@ -164,7 +164,7 @@ class Trial:
             # An operator tries again.
             self._driver.unmanage(volume)
         volume.destroy()
-        self._check_as_it_was(before)
+        self._check_restored(before)
         self._manage_again(before)
         return end if end == 'done' else f'{end}, then done'
 
@@ -201,7 +201,7 @@ class Trial:
                 raise Lost(Loss.DATA, 'the LV has other data')
         return found[0]
 
-    def _check_as_it_was(self, before: dict[str, str]) -> None:
+    def _check_restored(self, before: dict[str, str]) -> None:
         now = self._find(before)
         # Another process may have renamed it meanwhile.
         if now['lv_name'] not in ('data1', 'other'):
