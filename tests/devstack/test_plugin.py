@@ -197,6 +197,17 @@ def test_tempest_has_the_tests_and_no_cinder(devstack: DevStack) -> None:
         'cinder-lvm-manage-tempest-plugin'}
 
 
+def test_names_of_tempest_tests_start_with_the_package(
+        devstack: DevStack) -> None:
+    python = devstack.dest / 'tempest' / '.tox' / 'tempest' / 'bin' / 'python'
+    script = ('from cinder_lvm_manage_tempest_plugin.plugin import *\n'
+              'print(*LVMManageTempestPlugin().load_tests())')
+    tests, top = subprocess.check_output(
+        [python, '-c', script], cwd=devstack.dest, text=True).split()
+    package = pathlib.PurePath('cinder_lvm_manage_tempest_plugin')
+    assert pathlib.PurePath(tests).relative_to(top) == package / 'tests'
+
+
 @pytest.mark.parametrize('backend', ['first', 'second'])
 def test_a_backend_has_what_lvm_has_and_this_driver(
         devstack: DevStack, backend: str) -> None:
