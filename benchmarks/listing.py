@@ -17,7 +17,7 @@ groups of more and more LVs, of several kinds, managed or not: the LVM commands
 of get_manageable_volumes, its time as a multiple of one bare lvs of the same
 fields, taken in turns, and what it uses. A page is what Cinder's API asks for,
 1,000 entries at most (osapi_max_limit). Cinder's own driver lists while that
-takes less than three minutes; what it would take then is reckoned, and marked
+takes less than three minutes; what it would take then is estimated, and marked
 so.
 """
 
@@ -205,11 +205,11 @@ def _in_tree(cinder: CinderInProcess, vg: ScratchVolumeGroup, count: int,
              done: list[tuple[int, float]]) -> measure.Row:
     row = {'LVs': count, 'content': str(Content(False, False)),
            'driver': 'in-tree', 'listing': 'all at once'}
-    expected = _reckoned(done, count)
+    expected = _estimated(done, count)
     if expected > PATIENCE:
         floor = statistics.median(one_lvs(vg) for _ in range(3))
         return row | {
-            'shown': 'reckoned', 'commands': 2 * count + 1,
+            'shown': 'estimated', 'commands': 2 * count + 1,
             'times floor': round(expected / floor),
             'spread': '', 'seconds': round(expected), 'floor': floor}
     driver = cinder.driver(vg, IN_TREE)
@@ -226,7 +226,7 @@ def _in_tree(cinder: CinderInProcess, vg: ScratchVolumeGroup, count: int,
                   **measure.mean_use(found['theirs'])}
 
 
-def _reckoned(done: list[tuple[int, float]], count: int) -> float:
+def _estimated(done: list[tuple[int, float]], count: int) -> float:
     """What it will take, by the power that the last two grew with."""
     if len(done) < 2:
         return 0.0

@@ -63,14 +63,14 @@ def _listing(axes: Any, rows: list[dict[str, Any]]) -> None:
         'this driver, a page of 1,000': ('this', 'seconds', lambda row: (
             row['driver'] == 'this' and row['listing'] == 'page')),
         "Cinder's own driver": ('in-tree', 'seconds', lambda row: (
-            row['driver'] == 'in-tree' and row['shown'] != 'reckoned'))}
+            row['driver'] == 'in-tree' and row['shown'] != 'estimated'))}
     for label, (colour, column, wanted) in lines.items():
         _line(axes, [row for row in linear if wanted(row)], column,
               label=label, color=_COLOURS[colour], marker='o')
     theirs = [row for row in linear if row['driver'] == 'in-tree']
-    measured = [row for row in theirs if row['shown'] != 'reckoned']
+    measured = [row for row in theirs if row['shown'] != 'estimated']
     _line(axes, theirs[len(measured) - 1:], 'seconds', linestyle='--',
-          label="Cinder's own driver, reckoned", color=_COLOURS['in-tree'])
+          label="Cinder's own driver, estimated", color=_COLOURS['in-tree'])
     axes.axhline(60, color='black', linewidth=0.8, linestyle=':',
                  label="Cinder's rpc_response_timeout, 60 s")
     axes.set(xscale='log', yscale='log', xlabel='LVs in the group',

@@ -50,14 +50,16 @@ from osc_volume_adopt.run import Outcome
 _INCOMPLETE = 3
 
 _EXIT_STATUS = """
-exit status:
+exit status::
+
   0    success
   1    an error, described on stderr
   2    invalid arguments
   130  interrupted by Ctrl-C
 """
 _EXIT_STATUS_OF_RUN = """
-exit status:
+exit status::
+
   0    success
   1    an error, described on stderr; no volume was changed by this command
   2    invalid arguments
@@ -101,7 +103,8 @@ class ListAdoption(_Command, command.Lister):
     logical volume cannot be managed.
     """
 
-    _epilog: Any = """examples:
+    _epilog: Any = """examples::
+
   openstack volume adoption list --host lab@lvm#lvm --safe --larger 10
   openstack volume adoption list --host lab@lvm#lvm --reason in-use
   openstack volume adoption list --host lab@lvm#lvm --match 'vm-*' \\
@@ -137,7 +140,8 @@ class ListAdoption(_Command, command.Lister):
 class ShowAdoption(_Command, command.ShowOne):
     """Show a logical volume and what managing it would do."""
 
-    _epilog: Any = """example:
+    _epilog: Any = """example::
+
   openstack volume adoption show --host lab@lvm#lvm data1
 """ + _EXIT_STATUS
 
@@ -167,7 +171,8 @@ class PlanAdoption(_Command):
     changed in Cinder or LVM.
     """
 
-    _epilog: Any = """examples:
+    _epilog: Any = """examples::
+
   openstack volume adoption plan --host lab@lvm#lvm --match 'vm-*' \\
       --type thick --name-template 'old-{name}' --output plan.yaml
   openstack volume adoption plan --host lab@lvm#lvm --csv lvs.csv \\
@@ -279,7 +284,8 @@ class ApplyAdoption(_Run):
     twice.
     """
 
-    _epilog: Any = """examples:
+    _epilog: Any = """examples::
+
   openstack volume adoption apply plan.yaml --dry-run
   openstack volume adoption apply plan.yaml --parallel 8
 """ + _EXIT_STATUS_OF_RUN
@@ -343,7 +349,8 @@ class UndoAdoption(_Run):
     unmanaged. The same command resumes an undo that was interrupted.
     """
 
-    _epilog: Any = """example:
+    _epilog: Any = """example::
+
   openstack volume adoption undo plan.yaml.journal
 """ + _EXIT_STATUS_OF_RUN
 
@@ -406,7 +413,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--match', metavar='<glob>', action='append',
                         default=[],
                         help='only those with a matching name, for example '
-                             "'vm-*-disk-?' (repeat for more)")
+                             '`vm-*-disk-?` (repeat for more)')
     parser.add_argument('--larger', metavar='<GiB>', type=_size, default=-1,
                         help='only those larger than this')
 

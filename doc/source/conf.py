@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Sphinx's settings; see doc/requirements.txt and `tox -e docs`."""
+"""Configuration of Sphinx; `tox -e docs` builds the pages."""
 
 import pathlib
 import sys
@@ -18,34 +18,34 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent / '_ext'))
 
 extensions = [
-    'openstackdocstheme',
-    'reno.sphinxext',
-    'oslo_config.sphinxext',
+    'cliff.sphinxext',
     'oslo_config.sphinxconfiggen',
+    'oslo_config.sphinxext',
+    'reno.sphinxext',
+    'benchmark_tables',
     'code_tables',
 ]
 
 project = 'cinder_lvm_manage'
-copyright = 'The cinder_lvm_manage developers'
-openstackdocs_auto_name = False
-# Not one of the projects whose releases OpenStack's site numbers.
-openstackdocs_auto_version = False
-templates_path = ['_templates']
-# An option's two dashes are to stay two.
+author = 'The cinder_lvm_manage developers'
+copyright = author
+# Keeps the two dashes of an option.
 smartquotes = False
 
-html_theme = 'openstackdocs'
-html_theme_options = {
-    'analytics_tracking_code': '',
-    'display_badge': False,
-    'root_title': 'cinder_lvm_manage',
-}
+html_theme = 'furo'
+html_title = project
 html_static_path = ['_static']
 html_css_files = ['pages.css']
-pygments_style = 'native'
+html_show_sphinx = False
 highlight_language = 'none'
 
-# Relative to this directory; the generator's own settings are those of
-# `tox -e genconfig`.
+# Relative to this directory. `tox -e genconfig` uses the same file.
 config_generator_config_file = '../../etc/config-generator.conf'
 sample_config_basename = '_sample/cinder_lvm_manage'
+
+autoprogram_cliff_application = 'openstack'
+# Options of every openstack command, such as -f, are in the client's manual.
+autoprogram_cliff_ignored = [
+    '--help', '--format', '--column', '--quote', '--noindent', '--max-width',
+    '--fit-width', '--print-empty', '--sort-column', '--sort-ascending',
+    '--sort-descending', '--prefix']

@@ -64,7 +64,7 @@ def texts(node):
         yield text
 
 
-@pytest.mark.parametrize('message', messages())
+@pytest.mark.parametrize('message', list(messages()))
 def test_troubleshooting_has_every_message(message):
     known = '.{1,60}?'.join(map(re.escape, message.split('%s')))
     assert re.search(known, TROUBLESHOOTING)
@@ -79,6 +79,15 @@ def test_the_options_that_are_spoken_of_are_there():
     text = README + ''.join(path.read_text() for path in PAGES.glob('*.rst'))
     assert set(re.findall(r'lvm_manage_\w+', text)) == {
         opt.name for opt in opts.manage_opts}
+
+
+def test_every_test_of_a_private_name_exists():
+    page = PAGES.joinpath('cinder-internals.rst').read_text()
+    sources = ''.join(CHECKOUT.joinpath(path).read_text() for path in
+                      set(re.findall(r'``(tests/\S+\.py)``', page)))
+    named = set(re.findall('``(test_[a-z_]+)``', page))
+    assert named
+    assert named <= set(re.findall(r'^def (\w+)', sources, re.M))
 
 
 def test_the_check_of_the_install_page_loads_the_driver():

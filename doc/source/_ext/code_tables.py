@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Tables that the code itself fills, so that they cannot say another thing.
+"""Tables that are generated from the code, so that they cannot differ from it.
 
 ``lvm-manage-rules`` shows a table of cinder_lvm_manage/rules.py, and
-``lvm-manage-modules`` what each module says of itself.
+``lvm-manage-modules`` the first sentences of each module's docstring.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TABLES = {'any': rules.AS_ANY, 'volume': rules.AS_VOLUME,
 _OWNER = types.SimpleNamespace(kind='KIND', id='ID', host='HOST',
                                status='STATUS')
 
-# What stands in the tables for the names that a reason speaks of.
+# Placeholders for the names and numbers in a reason.
 _WORDS = {
     'vg': 'VG',
     'lv': types.SimpleNamespace(name='LV', origin='ORIGIN', pool='POOL',
@@ -57,19 +57,15 @@ _WORDS = {
         inventory=types.SimpleNamespace(metadata_free='SIZE'),
         policy=types.SimpleNamespace(thin_pool='POOL'))}
 
-_KINDS = {rules.Kind.ALREADY_MANAGED: 'already managed',
-          rules.Kind.UNSAFE: 'invalid reference',
-          rules.Kind.TYPE_MISMATCH: 'type mismatch'}
-
 
 class _CodeTable(SphinxDirective):
-    """A table whose head and rows a subclass tells."""
+    """A table whose head and rows a subclass defines."""
 
     widths = ''
     head: tuple[str, ...] = ()
 
     def run(self) -> list[nodes.Node]:
-        """The table, made by way of reStructuredText."""
+        """Return the table, parsed from reStructuredText."""
         table = ['.. list-table::', '   :header-rows: 1',
                  f'   :widths: {self.widths}', '']
         for first, *others in [self.head, *self.rows()]:
@@ -78,7 +74,7 @@ class _CodeTable(SphinxDirective):
         return self.parse_text_to_nodes('\n'.join(table))
 
     def rows(self) -> Iterable[tuple[str, ...]]:
-        """As many cells for each as the head has."""
+        """Yield as many cells for each row as the head has."""
         raise NotImplementedError
 
 
@@ -86,39 +82,41 @@ class Rules(_CodeTable):
     """``.. lvm-manage-rules:: any``, or volume, or snapshot."""
 
     required_arguments = 1
-    widths = '45 38 17'
-    head = ('The LV ...', 'What to do', 'Refused as')
+    widths = '24 40 36'
+    head = ('Code', 'The LV ...', 'What to do')
 
     def rows(self) -> Iterable[tuple[str, ...]]:
-        """One for each rule."""
+        """Yield a row for each rule; the kind only where it is not unsafe."""
         table = directives.choice(self.arguments[0], tuple(_TABLES))
         for rule in _TABLES[table]:
-            yield (_literally(rule.why.format(**_WORDS)),
-                   _literally(rule.remedy.format(**_WORDS)),
-                   _KINDS[rule.kind])
+            code = f'``{rule.code}``'
+            if rule.kind is not rules.Kind.UNSAFE:
+                code += f' (kind ``{rule.kind.value}``)'
+            yield (code, _literally(rule.why.format(**_WORDS)),
+                   _literally(rule.remedy.format(**_WORDS)))
 
 
 class Modules(_CodeTable):
     """``.. lvm-manage-modules::``, of the package."""
 
     widths = '25 75'
-    head = ('Module', 'What it is for')
+    head = ('Module', 'Purpose')
 
     def rows(self) -> Iterable[tuple[str, ...]]:
-        """One for each module, by name."""
+        """Yield a row for each module, by name."""
         package = pathlib.Path(rules.__file__).parent
         for path in sorted(package.glob('*.py')):
             if path.stem != '__init__':
-                # Not by import: some modules need Cinder.
+                # Parsed and not imported: some modules need Cinder.
                 text = ast.get_docstring(ast.parse(path.read_text()))
                 first, _, _ = text.partition('\n\n')
                 yield f'``{path.name}``', _literally(' '.join(first.split()))
 
 
 def _literally(text: str) -> str:
-    """The text in reStructuredText; what stands in backquotes is code.
+    """Return the text in reStructuredText; text in backquotes is code.
 
-    Options are code too, which is not broken at its hyphens.
+    Options are code too, so that no line breaks at their hyphens.
     """
     def escaped(words: str) -> str:
         return re.sub(r'(--[a-z]+)|([*_])',
@@ -129,7 +127,7 @@ def _literally(text: str) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Sphinx's entry."""
+    """Register the directives."""
     app.add_directive('lvm-manage-rules', Rules)
     app.add_directive('lvm-manage-modules', Modules)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

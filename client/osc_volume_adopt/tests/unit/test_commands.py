@@ -299,7 +299,7 @@ class CommandsTest(fakes.InAFolder):
         arguments = self.arguments(command)
         status, stdout, _ = self.openstack(command, '--help')
         self.assertEqual(0, status)
-        table = stdout.partition('exit status:\n')[2].partition('\n\n')[0]
+        table = stdout.partition('exit status::\n\n')[2].partition('\n\n')[0]
         runs = command in ('apply', 'undo')
         self.assertEqual(['0', '1', '2', *(['3'] if runs else []), '130'],
                          [line.split()[0] for line in table.splitlines()])
