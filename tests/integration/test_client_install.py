@@ -15,6 +15,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import venv
 
@@ -26,15 +27,21 @@ def output(*command):
         list(map(str, command)), check=True, text=True,
         stdout=subprocess.PIPE, env={
             # It would add this checkout to the environment.
-            name: value for name, value in os.environ.items()
-            if name != 'PYTHONPATH'}).stdout
+            **{name: value for name, value in os.environ.items()
+               if name != 'PYTHONPATH'},
+            # The copy has no Git history.
+            'PBR_VERSION': '1.0'}).stdout
 
 
 def test_the_client_needs_no_cinder(tmp_path):
-    venv.create(tmp_path, with_pip=True)
-    scripts = tmp_path / 'bin'
+    # A build leaves files beside the source.
+    source = shutil.copytree(
+        CHECKOUT / 'client', tmp_path / 'client',
+        ignore=shutil.ignore_patterns('build', '*.egg-info'))
+    venv.create(tmp_path / 'venv', with_pip=True)
+    scripts = tmp_path / 'venv' / 'bin'
     output(scripts / 'pip', 'install', '--quiet',
-           '--disable-pip-version-check', CHECKOUT / 'client')
+           '--disable-pip-version-check', source)
     packages = {package['name'].lower().replace('_', '-') for package
                 in json.loads(output(scripts / 'pip', 'list', '--format',
                                      'json'))}
