@@ -21,7 +21,12 @@ import sys
 from osc_volume_adopt import csv_file
 import pytest
 
+from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
+from cinder_lvm_manage.block_device import User
+from cinder_lvm_manage.claim import SnapshotClaim
+from cinder_lvm_manage.verdict import Verdict
+from tests.unit.reports import inventory
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
 PAGES = CHECKOUT / 'doc' / 'source'
@@ -79,6 +84,18 @@ def test_the_options_that_are_spoken_of_are_there():
     text = README + ''.join(path.read_text() for path in PAGES.glob('*.rst'))
     assert set(re.findall(r'lvm_manage_\w+', text)) == {
         opt.name for opt in opts.manage_opts}
+
+
+def test_every_key_of_extra_info_is_explained():
+    zoo = inventory('zoo')
+    listed = {key for lv in zoo.lvs for key in listing.entry(
+        lv, zoo, SnapshotClaim(), Verdict((), extend_to=lv.size),
+        [User('mounted on /mnt', 'umount /mnt')])['extra_info']}
+    page = PAGES.joinpath('extra-info.rst').read_text()
+    tables = page.partition('\nReasons\n')[0]
+    assert listed == {key for keys in re.findall(r'^   \* - (``.*)$', tables,
+                                                 re.M)
+                      for key in re.findall('``(.*?)``', keys)}
 
 
 def test_every_test_of_a_private_name_exists():
