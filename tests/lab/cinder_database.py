@@ -62,19 +62,19 @@ class CinderDatabase:
 
     @contextlib.contextmanager
     def stopped_service(self, host: str) -> Iterator[None]:
-        """Have the record of a cinder-volume that reports no more.
+        """Add the record of a cinder-volume that no longer reports its state.
 
-        :param host: its host@backend
+        :param host: of the service, host@backend
         """
         self._run(
-            'INSERT INTO services (host, binary, topic, availability_zone, '  # noqa: S608
+            'INSERT INTO services (host, binary, topic, availability_zone, '
             'disabled, report_count, deleted, created_at, updated_at) VALUES '
-            f"('{host}', 'cinder-volume', 'cinder-volume', 'nova', 0, 1, 0, "
-            "'2026-01-01 00:00:00', '2026-01-01 00:00:00')")
+            "(?, 'cinder-volume', 'cinder-volume', 'nova', 0, 1, 0, "
+            "'2026-01-01 00:00:00', '2026-01-01 00:00:00')", host)
         try:
             yield
         finally:
-            self._run(f"DELETE FROM services WHERE host = '{host}'")  # noqa: S608
+            self._run('DELETE FROM services WHERE host = ?', host)
 
     def copy_volume(self, volume_id: str, copies: Iterable[str]) -> None:
         """Insert copies of a volume's record, with these ids."""
@@ -89,9 +89,9 @@ class CinderDatabase:
                 [(copy, volume_id) for copy in copies])
             database.execute('COMMIT')
 
-    def _run(self, statement: str) -> None:
+    def _run(self, statement: str, *parameters: str) -> None:
         with self._connected() as database:
-            database.execute(statement)
+            database.execute(statement, parameters)
 
     def _connected(self) -> contextlib.closing[sqlite3.Connection]:
         # Without an isolation level the module begins no transaction.

@@ -46,7 +46,7 @@ class OpenStackClient:
             stderr=stderr)
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run a command; its stdout and stderr are apart."""
+        """Run a command, with its stderr apart from its stdout."""
         process = self.start(*arguments, stderr=subprocess.PIPE)
         stdout, stderr = process.communicate()
         return subprocess.CompletedProcess(
