@@ -395,7 +395,7 @@ def test_a_suspended_lv_is_refused(states):
     device = f'{states.group.name}-data'
     run('dmsetup', 'suspend', device)
     try:
-        states.assert_refused('data', 'is suspended (dmsetup resume it)')
+        states.assert_refused('data', 'is suspended (run `dmsetup resume`')
     finally:
         run('dmsetup', 'resume', device)
 
@@ -441,9 +441,9 @@ def test_a_raid_with_a_failed_leg_and_lvs_of_a_lost_disk_are_refused(states):
         polling.wait_for('a failed RAID image', lambda: 'D' in run(
             'dmsetup', 'status', f'{group.name}-mirrored').stdout)
         for name in ('mirrored', 'lost'):
-            states.assert_refused(name, 'lies on a missing physical volume')
+            states.assert_refused(name, 'is on a missing physical volume')
         states.assert_refused(
-            'elsewhere', 'of which a physical volume is missing: LVM refuses')
+            'elsewhere', 'does not change because a physical volume is missing')
     states.assert_refused('mirrored',
                           'has a RAID image that needs refresh or repair')
     states.change('mirrored', '--refresh')
