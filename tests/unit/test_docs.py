@@ -36,12 +36,14 @@ TROUBLESHOOTING = ' '.join(
 
 # Their texts are made into tables when the pages are built.
 GENERATED = {'case.py', 'rules.py', 'opts.py'}
+# The driver does not use them yet.
+UNUSED = {'contents.py', 'device_reader.py', 'libblkid.py', 'samples.py'}
 
 
 def messages():
     """Every text of three words or more in the code, docstrings aside."""
     for path in sorted(CHECKOUT.glob('cinder_lvm_manage/*.py')):
-        if path.name not in GENERATED:
+        if path.name not in GENERATED | UNUSED:
             yield from texts(ast.parse(path.read_text()))
 
 

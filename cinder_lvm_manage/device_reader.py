@@ -1,0 +1,175 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Copies the first and last bytes of devices into memory, as root; a script.
+
+It copies bytes and interprets none. It runs in Python's isolated mode, see
+Samples.READER, and uses the standard library only.
+
+A process that waits for a device cannot give up, and the kernel may not even
+kill it before the device answers. So child processes read the devices, and one
+that is late is left behind: it keeps nothing open that others wait for.
+
+It reads its request in JSON from standard input, an object with:
+
+- target: path of a memory file, /proc/PID/fd/N of the process that made it
+- device_seconds: after which a device counts as hanging
+- seconds: after which no more devices are waited for
+- devices: a list of [path, [[offset, length, position], ...]]: the bytes at
+  that offset of the device go to that position of the target
+
+It prints a list in JSON: for each device why it was not read, or an empty
+text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+# Enough for a disk to reorder the reads; not so many as to burden a failing
+# one.
+_AT_ONCE = 8
+# In place of an error number of the system.
+_UNKNOWN = 255
+
+
+class Child:
+    """A process that reads one device after the other.
+
+    :ivar pipe: on which it reports the outcome of each
+    :ivar left: numbers of the devices whose outcome it has not reported yet
+    :ivar deadline: by which it has to report the next one
+    """
+
+    def __init__(self, request: dict[str, Any], target: int,
+                 numbers: Sequence[int]) -> None:
+        self.left = list(numbers)
+        self._seconds = request['device_seconds']
+        self.pipe, outcomes = os.pipe()
+        self._pid = os.fork()
+        if not self._pid:
+            try:
+                _detach()
+                for number in numbers:
+                    path, extents = request['devices'][number]
+                    error = _copy(path, extents, target)
+                    os.write(outcomes, bytes([error]))
+            finally:
+                os._exit(0)
+        os.close(outcomes)
+        self.deadline = time.monotonic() + self._seconds
+
+    def reported(self) -> dict[int, int]:
+        """Return the errors it has reported since, 0 for none, by number.
+
+        There is nothing if it has ended.
+        """
+        errors = os.read(self.pipe, len(self.left))
+        self.deadline = time.monotonic() + self._seconds
+        return {self.left.pop(0): error for error in errors}
+
+    def leave(self) -> None:
+        """Have it end as soon as it can, and do not wait for that."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.close(self.pipe)
+
+
+def read(request: dict[str, Any]) -> list[str]:
+    """Read the devices, and return the list that is to be printed."""
+    target = _memory(request['target'])
+    end = time.monotonic() + request['seconds']
+    late = ('not read: reading all LVs took longer than '
+            f"{request['seconds']} seconds")
+    outcomes = [late] * len(request['devices'])
+    shares = [range(len(outcomes))[first::_AT_ONCE]
+              for first in range(_AT_ONCE)]
+    children = [Child(request, target, share) for share in shares if share]
+    while children and time.monotonic() < end:
+        next_deadline = min(end, *(child.deadline for child in children))
+        ready, _, _ = select.select(
+            [child.pipe for child in children], [], [],
+            max(0, next_deadline - time.monotonic()))
+        for child in list(children):
+            if child.pipe in ready:
+                reported = child.reported()
+                for number, error in reported.items():
+                    outcomes[number] = _outcome(error)
+                if reported and child.left:
+                    continue
+                why = 'its reader ended'
+            elif time.monotonic() >= child.deadline:
+                why = f"no answer within {request['device_seconds']} seconds"
+            else:
+                continue
+            child.leave()
+            children.remove(child)
+            if child.left:
+                number, *rest = child.left
+                outcomes[number] = f'not read: {why}'
+                if rest:
+                    children.append(Child(request, target, rest))
+    for child in children:
+        child.leave()
+    return outcomes
+
+
+def _memory(path: str) -> int:
+    """Open the target, and nothing else that may have come in its place."""
+    target = os.open(path, os.O_RDWR)
+    if not os.readlink(f'/proc/self/fd/{target}').startswith('/memfd:'):
+        raise SystemExit(f'{path} is not a memory file')
+    return target
+
+
+def _detach() -> None:
+    """Close what others may wait for."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+
+
+def _copy(path: str, extents: Sequence[Sequence[int]], target: int) -> int:
+    """Copy the extents of a device; return the error's number, 0 for none."""
+    try:
+        device = os.open(path, os.O_RDONLY)
+        try:
+            for offset, length, position in extents:
+                while length and (block := os.pread(device, length, offset)):
+                    # Zeros are there already, and use no memory.
+                    if block.strip(b'\0'):
+                        os.pwrite(target, block, position)
+                    offset += len(block)
+                    position += len(block)
+                    length -= len(block)
+        finally:
+            os.close(device)
+    except OSError as exc:
+        return exc.errno or _UNKNOWN
+    return 0
+
+
+def _outcome(error: int) -> str:
+    if not error:
+        return ''
+    return (f'not read: {os.strerror(error)}' if error != _UNKNOWN
+            else 'not read: unknown error')
+
+
+if __name__ == '__main__':
+    json.dump(read(json.load(sys.stdin)), sys.stdout)

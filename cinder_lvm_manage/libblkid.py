@@ -1,0 +1,148 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What libblkid finds in samples of devices; a script without privileges.
+
+The bytes come from a stranger and libblkid is written in C, so it runs in a
+process of its own with limits on time and memory: a sample that stops it stops
+nothing else, and the caller can tell which one it was. It is called through
+its C interface because blkid(8) prints labels in a form from which non-ASCII
+characters cannot be restored.
+
+It reads its request in JSON from standard input, an object with:
+
+- samples: path of a memory file, /proc/PID/fd/N of the process that made it
+- seconds: after which no more samples are looked at
+- devices: a list of [size, [[offset, length, position], ...]]: the bytes at
+  that position of the memory file are at that offset of a device of that size
+
+It prints a line when it has libblkid, and then a line in JSON for each device:
+an object of libblkid's names and values, empty if it found nothing; null if it
+found contradictory signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+
+# Time limit for one sample, which takes less than a millisecond.
+_SECONDS = 2
+_MEMORY = 1 << 30
+
+# blkid.h: what is to be read from superblocks.
+_SUPERBLOCK_VALUES = (1 << 1  # label
+                      | 1 << 5  # type
+                      | 1 << 7)  # usage
+_CONTRADICTORY = -2
+_NOTHING = 1
+
+
+class Libblkid:
+    """The functions of libblkid that are needed here, as in its blkid.h."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL('libblkid.so.1')
+        self._declare('blkid_new_probe', result=ctypes.c_void_p)
+        self._declare('blkid_free_probe', ctypes.c_void_p, result=None)
+        self._declare('blkid_probe_set_device', ctypes.c_void_p, ctypes.c_int,
+                      ctypes.c_int64, ctypes.c_int64)
+        self._declare('blkid_probe_set_superblocks_flags', ctypes.c_void_p,
+                      ctypes.c_int)
+        self._declare('blkid_probe_enable_partitions', ctypes.c_void_p,
+                      ctypes.c_int)
+        self._declare('blkid_do_safeprobe', ctypes.c_void_p)
+        self._declare('blkid_probe_numof_values', ctypes.c_void_p)
+        self._declare('blkid_probe_get_value', ctypes.c_void_p, ctypes.c_int,
+                      ctypes.POINTER(ctypes.c_char_p),
+                      ctypes.POINTER(ctypes.c_void_p),
+                      ctypes.POINTER(ctypes.c_size_t))
+
+    def values(self, device: int, size: int) -> dict[str, str] | None:
+        """Return the names and values found; None if contradictory.
+
+        :param device: its file descriptor
+        :param size: its length in bytes
+        :raises OSError: libblkid failed
+        """
+        library = self._library
+        probe = library.blkid_new_probe()
+        try:
+            if library.blkid_probe_set_device(probe, device, 0, size):
+                raise OSError('libblkid cannot use the sample')
+            library.blkid_probe_set_superblocks_flags(probe,
+                                                      _SUPERBLOCK_VALUES)
+            library.blkid_probe_enable_partitions(probe, 1)
+            result = library.blkid_do_safeprobe(probe)
+            if result == _CONTRADICTORY:
+                return None
+            if result not in (0, _NOTHING):
+                raise OSError(f'blkid_do_safeprobe: {result}')
+            return dict(self._value(probe, number) for number
+                        in range(library.blkid_probe_numof_values(probe)))
+        finally:
+            library.blkid_free_probe(probe)
+
+    def _value(self, probe: int, number: int) -> tuple[str, str]:
+        name = ctypes.c_char_p()
+        data = ctypes.c_void_p()
+        length = ctypes.c_size_t()
+        self._library.blkid_probe_get_value(
+            probe, number, ctypes.byref(name), ctypes.byref(data),
+            ctypes.byref(length))
+        value = ctypes.string_at(data.value or 0, length.value)
+        return ((name.value or b'').decode(), value.rstrip(b'\0').decode(
+            errors='surrogateescape'))
+
+    def _declare(self, function: str, *arguments: object,
+                 result: type | None = ctypes.c_int) -> None:
+        declared = getattr(self._library, function)
+        declared.argtypes = arguments
+        declared.restype = result
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    request = json.load(sys.stdin)
+    samples = os.open(request['samples'], os.O_RDONLY)
+    libblkid = Libblkid()
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    print('libblkid', flush=True)
+    end = time.monotonic() + request['seconds']
+    for size, extents in request['devices']:
+        if time.monotonic() > end:
+            break
+        # Nothing catches it, so it ends the process.
+        signal.alarm(_SECONDS)
+        device = _device(samples, size, extents)
+        print(json.dumps(libblkid.values(device, size)), flush=True)
+        os.close(device)
+
+
+def _device(samples: int, size: int, extents: Sequence[Sequence[int]]) -> int:
+    """Return a file like the device, with zeros between the extents."""
+    device = os.memfd_create('device')
+    os.ftruncate(device, size)
+    for offset, length, position in extents:
+        os.pwrite(device, os.pread(samples, length, position), offset)
+    return device
+
+
+if __name__ == '__main__':
+    main()
