@@ -37,7 +37,8 @@ TROUBLESHOOTING = ' '.join(
 # Their texts are made into tables when the pages are built.
 GENERATED = {'case.py', 'rules.py', 'opts.py'}
 # The driver does not use them yet.
-UNUSED = {'contents.py', 'device_reader.py', 'libblkid.py', 'samples.py'}
+UNUSED = {'contents.py', 'device_reader.py', 'foreign_owners.py',
+          'libblkid.py', 'samples.py'}
 
 
 def messages():
