@@ -45,6 +45,8 @@ from typing import Any
 # Enough for a disk to reorder the reads; not so many as to burden a failing
 # one.
 _AT_ONCE = 8
+_PAGE = 4096
+_ZEROS = bytes(_PAGE)
 # In place of an error number of the system.
 _UNKNOWN = 255
 
@@ -151,9 +153,7 @@ def _copy(path: str, extents: Sequence[Sequence[int]], target: int) -> int:
         try:
             for offset, length, position in extents:
                 while length and (block := os.pread(device, length, offset)):
-                    # Zeros are there already, and use no memory.
-                    if block.strip(b'\0'):
-                        os.pwrite(target, block, position)
+                    _write(block, target, position)
                     offset += len(block)
                     position += len(block)
                     length -= len(block)
@@ -162,6 +162,14 @@ def _copy(path: str, extents: Sequence[Sequence[int]], target: int) -> int:
     except OSError as exc:
         return exc.errno or _UNKNOWN
     return 0
+
+
+def _write(block: bytes, target: int, position: int) -> None:
+    for start in range(0, len(block), _PAGE):
+        page = block[start:start + _PAGE]
+        # Zeros are there already, and use no memory.
+        if page != _ZEROS:
+            os.pwrite(target, page, position + start)
 
 
 def _outcome(error: int) -> str:

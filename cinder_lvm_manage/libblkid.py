@@ -44,6 +44,8 @@ import time
 # Time limit for one sample, which takes less than a millisecond.
 _SECONDS = 2
 _MEMORY = 1 << 30
+_PAGE = 4096
+_ZEROS = bytes(_PAGE)
 
 # blkid.h: what is to be read from superblocks.
 _SUPERBLOCK_VALUES = (1 << 1  # label
@@ -140,7 +142,12 @@ def _device(samples: int, size: int, extents: Sequence[Sequence[int]]) -> int:
     device = os.memfd_create('device')
     os.ftruncate(device, size)
     for offset, length, position in extents:
-        os.pwrite(device, os.pread(samples, length, position), offset)
+        data = os.pread(samples, length, position)
+        for start in range(0, len(data), _PAGE):
+            page = data[start:start + _PAGE]
+            # Pages of zeros need not be made.
+            if page != _ZEROS:
+                os.pwrite(device, page, offset + start)
     return device
 
 

@@ -47,7 +47,7 @@ _LIBBLKID = (sys.executable, '-I', libblkid.__file__)
 # read or identified: Cinder's API gives up on a listing after 60.
 _DEVICE_SECONDS = 5
 _READ_SECONDS = 20
-_IDENTIFY_SECONDS = 10
+_IDENTIFY_SECONDS = 15
 
 
 class ReaderError(Exception):
