@@ -12,14 +12,16 @@
 
 """What LVs contain: image formats, file systems, partition tables and more.
 
-The first and last bytes of an LV (see samples.py) decide. They come from a
-stranger, so nothing here trusts them. They are recognized by:
+They are identified by the first and last bytes of the LV, see samples.py.
+Whoever used the LV wrote these bytes, so nothing here trusts them. Three
+sources know what they mean:
 
-- oslo.utils' format inspector, for image formats, as in Glance, Nova and
-  Cinder since CVE-2024-32498: it reads headers and follows no references;
-- libblkid, on which LVM, udev and wipefs rely too; it runs in a process of
-  its own, see libblkid.py;
-- a table of signatures here, for what neither knows.
+- oslo.utils' format inspector knows image formats. Glance, Nova and Cinder
+  have used it since CVE-2024-32498: it reads headers and follows no
+  references.
+- libblkid knows file systems, partition tables and more. LVM, udev and wipefs
+  use it too. It runs in a process of its own, see libblkid.py.
+- The table of signatures in this module has what neither of them knows.
 """
 
 from __future__ import annotations
@@ -35,14 +37,15 @@ import typing
 from oslo_utils import units
 from oslo_utils.imageutils import format_inspector
 
-# oslo.utils reports these as formats too, but they are contents of raw disks.
-_RAW = frozenset({'raw', 'gpt', 'iso', 'luks'})
-# The formats whose headers contain the size of the disk.
+# oslo.utils reports these as formats too, but they are the contents of raw
+# disks.
+RAW = frozenset({'raw', 'gpt', 'iso', 'luks'})
+# The formats whose header has the size of the disk at a place that is read.
 _SIZED = frozenset({'qcow2', 'vdi', 'vhd', 'vmdk'})
 _QEMU_NAMES = {'vhd': 'vpc'}
 
-# Besides letters and digits: no character that means anything to a terminal,
-# a shell, a page or a quotation.
+# Shown as they are, like letters and digits: they mean nothing to a terminal,
+# a shell, HTML or reStructuredText.
 _PLAIN = frozenset(' +,-./:=@_~')
 _LONGEST = 64
 
@@ -51,12 +54,12 @@ _LONGEST = 64
 class Image:
     """A disk image in a format other than raw.
 
-    :ivar format: as oslo.utils names it
-    :ivar virtual_size: size of its disk in bytes; None if that was not read
-    :ivar backing_file: the name in its header, safe to print; empty if it has
-        none
-    :ivar failed_checks: oslo.utils' safety checks that it fails; it may refer
-        to other files then
+    :ivar format: oslo.utils' name of the format
+    :ivar virtual_size: size of the disk in bytes; None if it was not read
+    :ivar backing_file: the name in the header, safe to print; empty if there
+        is none
+    :ivar failed_checks: the safety checks of oslo.utils that the image fails;
+        it may then refer to other files
     """
 
     format: str
@@ -75,28 +78,29 @@ class Image:
         return text
 
     def conversion(self, vg_name: str, lv_name: str) -> str:
-        """Return how to convert the image in this LV to a raw LV."""
+        """Return how to copy the disk in the image to an LV of its own."""
         device = f'/dev/{vg_name}/{lv_name}'
         name = _QEMU_NAMES.get(self.format, self.format)
         check = (f'check with `qemu-img info -f {name} {device}` that the '
                  'files it refers to may be read; then '
                  if self.failed_checks else '')
-        size, measure = 'SIZE', (' (the virtual size that `qemu-img info -f '
-                                 f'{name} {device}` shows)')
+        size, unknown = 'SIZE', (', where SIZE is the virtual size that '
+                                 f'`qemu-img info -f {name} {device}` shows')
         if self.virtual_size:
-            size, measure = f'{-(-self.virtual_size // 512) * 512}b', ''
+            size, unknown = f'{-(-self.virtual_size // 512) * 512}b', ''
         return (f'{check}run `lvcreate --size {size} --name NEWNAME '
-                f'{vg_name}`{measure} and `qemu-img convert -n -f {name} -O '
-                f'raw {device} /dev/{vg_name}/NEWNAME`, and manage NEWNAME')
+                f'{vg_name}` and `qemu-img convert -n -f {name} -O raw '
+                f'{device} /dev/{vg_name}/NEWNAME`, and manage NEWNAME'
+                f'{unknown}')
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that an LV contains.
+    """A description of something that an LV contains.
 
     :ivar text: safe to print
-    :ivar not_a_disk: the remedy if the LV contains a storage system's own
-        data and not a disk; empty if it may be a disk
+    :ivar not_a_disk: if the LV contains metadata of a storage system, and is
+        therefore not a disk: the remedy; otherwise empty
     """
 
     text: str
@@ -107,9 +111,10 @@ class Finding:
 class Contents:
     """What an LV contains.
 
-    :ivar images: several if its first bytes are headers of several formats
-    :ivar note: why the contents, or part of them, are not known; empty if
-        they are
+    :ivar images: more than one if the first bytes are valid headers of several
+        formats
+    :ivar note: why the contents, or a part of them, are not known; empty if
+        they are known
     """
 
     findings: tuple[Finding, ...] = ()
@@ -122,17 +127,28 @@ class Contents:
                           *filter(None, [self.note])])
 
     @property
+    def image_format(self) -> str | None:
+        """The formats, separated by commas; None if they are not known."""
+        if self.images:
+            return ','.join(image.format for image in self.images)
+        return None if self.note else 'raw'
+
+    @property
     def not_a_disk(self) -> Finding | None:
-        """The finding that shows it is not a disk; None if it may be one."""
+        """The finding by which the LV is not a disk; None without one."""
         return next((finding for finding in self.findings
                      if finding.not_a_disk), None)
 
 
+NOT_READ = Contents(note='not read: lvm_manage_read_contents is off')
 INACTIVE = Contents(note='not read: inactive')
+SUSPENDED = Contents(note='not read: suspended')
+NO_DEVICE = Contents(note='not read: it has no device node')
+FAILED = Contents(note='not read: see the log of cinder-volume')
 
 
 class _Signature(typing.NamedTuple):
-    """What an LV with these bytes at this offset contains."""
+    """Bytes at an offset of an LV, and what they show that it contains."""
 
     offset: int
     magic: bytes
@@ -144,22 +160,23 @@ _LEASES = Finding(
     'leave it to sanlock and to the system that uses these locks')
 _DRBD_METADATA = Finding(
     'DRBD metadata of another device',
-    'leave it to DRBD; manage the LV that has the data, after DRBD is removed '
+    'leave it to DRBD; to manage the LV that has the data, first remove DRBD '
     'from it')
 _SIGNATURES = (
     # sanlock, src/leader.h: DELTA_DISK_MAGIC and PAXOS_DISK_MAGIC, which
     # src/ondisk.c writes in little-endian order.
     _Signature(0, struct.pack('<I', 0x12212010), _LEASES),
     _Signature(0, struct.pack('<I', 0x06152010), _LEASES),
-    # External metadata: libblkid knows the internal one, at the end. The magic
-    # numbers of drbd-utils, user/shared/drbdmeta.c, for versions 08, 8.4
-    # (unclean) and 09, are where libblkid's src/superblocks/drbd.c has them.
+    # External metadata; libblkid knows internal metadata, at the end. The
+    # magic numbers of versions 08, 8.4 (unclean) and 09 are in drbd-utils,
+    # user/shared/drbdmeta.c, and their offset is in libblkid,
+    # src/superblocks/drbd.c.
     _Signature(60, struct.pack('>I', 0x8374026b), _DRBD_METADATA),
     _Signature(60, struct.pack('>I', 0x8374026c), _DRBD_METADATA),
     _Signature(60, struct.pack('>I', 0x8374026d), _DRBD_METADATA),
 )
 
-# What libblkid's types are called, unless the type and its usage say enough.
+# Descriptions of libblkid's types; the others are named by type and usage.
 _TYPES = {
     'ceph_bluestore': Finding(
         'Ceph BlueStore device',
@@ -173,8 +190,9 @@ _TYPES = {
 _USAGES = {'crypto': ' encrypted device', 'filesystem': ' file system'}
 _TABLES = {'dos': 'MBR', 'gpt': 'GPT'}
 
-# libblkid looks for the master file table as well, which Windows puts further
-# inside; without it, libblkid reports the boot sector as a partition table.
+# libblkid also wants the master file table, which is too far from the start if
+# Windows formatted the disk. Without it, libblkid reports the boot sector as a
+# partition table.
 _NTFS = b'NTFS    '
 
 # lvm2 lib/format_text/layout.h, struct mda_header: checksum, magic, version,
@@ -189,10 +207,10 @@ def of(head: bytes, tail: bytes, identified: Mapping[str, str],
        note: str = '') -> Contents:
     """Return what an LV contains.
 
-    :param head: its first bytes, zeros where they could not be read
-    :param tail: its last bytes, likewise; empty if there are no more
-    :param identified: what libblkid found in them, by its names for it
-    :param note: why something could not be read or identified
+    :param head: its first bytes, with zeros for those that were not read
+    :param tail: its last bytes, likewise; empty if head is the whole LV
+    :param identified: the names and values that libblkid found
+    :param note: why something was not read or not identified
     """
     images = tuple(_images(head))
     findings = [*_signatures(head), *_findings(identified, head)]
@@ -204,14 +222,14 @@ def of(head: bytes, tail: bytes, identified: Mapping[str, str],
 
 
 def printable(text: str, length: int = _LONGEST) -> str:
-    """Return a stranger's text in a form that can be shown anywhere.
+    """Return untrusted text in a form that is safe to show anywhere.
 
-    Letters and digits of all scripts stay, and some punctuation. The rest is
-    escaped as in Python: control characters, those that change the direction
-    of writing, quotes, markup. A long text is cut.
+    Letters and digits of all scripts are kept, and some punctuation. All other
+    characters are escaped as in Python: control characters, those that change
+    the direction of writing, quotes, markup. A long text is truncated.
 
     :param text: may have surrogates for bytes that are not UTF-8
-    :param length: characters of the text that are kept
+    :param length: how many characters of the text are kept
     """
     escaped = ''.join(map(_escaped, text[:length]))
     return f'{escaped}...' if len(text) > length else escaped
@@ -229,13 +247,13 @@ def _escaped(character: str) -> str:
 
 
 def _images(head: bytes) -> Iterator[Image]:
-    """Read the headers of image formats; there may be several at once."""
+    """Return the image formats of which these bytes are a valid header."""
     wrapper = format_inspector.InspectWrapper(io.BytesIO(head))
     wrapper.read(len(head))
     wrapper.close()
     for inspector in sorted(wrapper.formats or (), key=str):
         name = str(inspector)
-        if name not in _RAW:
+        if name not in RAW:
             yield Image(
                 name,
                 (inspector.virtual_size or None) if name in _SIZED else None,
@@ -249,13 +267,13 @@ def _failed_checks(inspector: format_inspector.FileInspector) -> list[str]:
     except format_inspector.SafetyCheckFailed as exc:
         return sorted(exc.failures)
     except format_inspector.ImageFormatError:
-        # It needs more of the image than its first bytes.
+        # The check needs more than the first bytes.
         return ['incomplete']
     return []
 
 
 def _backing_file(head: bytes) -> str:
-    """Return the name of a qcow2 image's backing file."""
+    """Return the backing file's name in the header of a qcow2 image."""
     # qemu docs/interop/qcow2.txt
     offset, length = struct.unpack('>QI', head[8:20])
     if not offset:
@@ -271,7 +289,7 @@ def _signatures(head: bytes) -> Iterator[Finding]:
 
 
 def _findings(identified: Mapping[str, str], head: bytes) -> Iterator[Finding]:
-    """Put what libblkid found into words."""
+    """Describe what libblkid found."""
     if 'TYPE' not in identified and head.startswith(_NTFS, 3):
         identified = {'TYPE': 'ntfs', 'USAGE': 'filesystem'}
     type_ = identified.get('TYPE', '')
@@ -292,7 +310,7 @@ def _findings(identified: Mapping[str, str], head: bytes) -> Iterator[Finding]:
 
 
 def _volume_group(head: bytes) -> str:
-    """Return the group of a physical volume; empty if that was not read."""
+    """Return the volume group of a physical volume; empty if not read."""
     header = head.find(_MDA_MAGIC) - 4
     if header < 0 or header + _MDA.size > len(head):
         return ''
@@ -306,6 +324,6 @@ def _decoded(name: bytes) -> str:
 
 
 def _readable(size: int) -> str:
-    """Return a size for people."""
+    """Return a size in GiB or MiB."""
     return (f'{size / units.Gi:g} GiB' if size >= units.Gi
             else f'{size / units.Mi:g} MiB')

@@ -10,25 +10,25 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Copies the first and last bytes of devices into memory, as root; a script.
+"""Script: copies the first and last bytes of devices to memory, as root.
 
-It copies bytes and interprets none. It runs in Python's isolated mode, see
-Samples.READER, and uses the standard library only.
+It copies bytes and does not interpret them. Samples.READER runs it in Python's
+isolated mode, with the standard library only.
 
-A process that waits for a device cannot give up, and the kernel may not even
-kill it before the device answers. So child processes read the devices, and one
-that is late is left behind: it keeps nothing open that others wait for.
+A process that reads a hanging device cannot be stopped: the kernel may not
+even kill it before the device answers. So child processes read the devices.
+If one exceeds the time limit, the script ends without it.
 
-It reads its request in JSON from standard input, an object with:
+Standard input is a JSON object:
 
-- target: path of a memory file, /proc/PID/fd/N of the process that made it
-- device_seconds: after which a device counts as hanging
-- seconds: after which no more devices are waited for
-- devices: a list of [path, [[offset, length, position], ...]]: the bytes at
-  that offset of the device go to that position of the target
+- target: path of a memory file, /proc/PID/fd/N of the process that created it
+- device_seconds: time limit for one device
+- seconds: time limit for all devices
+- devices: a list of [path, [[offset, length, position], ...]]; the bytes at
+  this offset of the device are copied to this position of the target
 
-It prints a list in JSON: for each device why it was not read, or an empty
-text.
+Standard output is a JSON list: for each device, why it was not read, or an
+empty text.
 """
 
 from __future__ import annotations
@@ -42,21 +42,20 @@ import sys
 import time
 from typing import Any
 
-# Enough for a disk to reorder the reads; not so many as to burden a failing
-# one.
+# Enough for a disk to reorder the reads, but few for a failing one.
 _AT_ONCE = 8
 _PAGE = 4096
 _ZEROS = bytes(_PAGE)
-# In place of an error number of the system.
+# An error without a number of the operating system.
 _UNKNOWN = 255
 
 
 class Child:
-    """A process that reads one device after the other.
+    """A process that reads one device after another.
 
-    :ivar pipe: on which it reports the outcome of each
-    :ivar left: numbers of the devices whose outcome it has not reported yet
-    :ivar deadline: by which it has to report the next one
+    :ivar pipe: the process writes the outcome of each device to it
+    :ivar left: numbers of the devices without an outcome
+    :ivar deadline: time limit for the next outcome
     """
 
     def __init__(self, request: dict[str, Any], target: int,
@@ -78,22 +77,23 @@ class Child:
         self.deadline = time.monotonic() + self._seconds
 
     def reported(self) -> dict[int, int]:
-        """Return the errors it has reported since, 0 for none, by number.
+        """Return the new outcomes, by the devices' numbers.
 
-        There is nothing if it has ended.
+        An outcome is an error number, or 0 if the device was read. There are
+        none if the process has ended.
         """
         errors = os.read(self.pipe, len(self.left))
         self.deadline = time.monotonic() + self._seconds
         return {self.left.pop(0): error for error in errors}
 
     def leave(self) -> None:
-        """Have it end as soon as it can, and do not wait for that."""
+        """Kill the process without waiting until it ends."""
         os.kill(self._pid, signal.SIGKILL)
         os.close(self.pipe)
 
 
 def read(request: dict[str, Any]) -> list[str]:
-    """Read the devices, and return the list that is to be printed."""
+    """Copy the devices' bytes; return why each was not read, or ''."""
     target = _memory(request['target'])
     end = time.monotonic() + request['seconds']
     late = ('not read: reading all LVs took longer than '
@@ -132,7 +132,7 @@ def read(request: dict[str, Any]) -> list[str]:
 
 
 def _memory(path: str) -> int:
-    """Open the target, and nothing else that may have come in its place."""
+    """Open the target, unless another file has taken its place."""
     target = os.open(path, os.O_RDWR)
     if not os.readlink(f'/proc/self/fd/{target}').startswith('/memfd:'):
         raise SystemExit(f'{path} is not a memory file')
@@ -140,14 +140,14 @@ def _memory(path: str) -> int:
 
 
 def _detach() -> None:
-    """Close what others may wait for."""
+    """Close the standard streams: others wait until they are closed."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard)
 
 
 def _copy(path: str, extents: Sequence[Sequence[int]], target: int) -> int:
-    """Copy the extents of a device; return the error's number, 0 for none."""
+    """Copy the extents of a device; return an error number, 0 for none."""
     try:
         device = os.open(path, os.O_RDONLY)
         try:
@@ -167,7 +167,7 @@ def _copy(path: str, extents: Sequence[Sequence[int]], target: int) -> int:
 def _write(block: bytes, target: int, position: int) -> None:
     for start in range(0, len(block), _PAGE):
         page = block[start:start + _PAGE]
-        # Zeros are there already, and use no memory.
+        # The target already has zeros there, which use no memory.
         if page != _ZEROS:
             os.pwrite(target, page, position + start)
 

@@ -10,24 +10,25 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What libblkid finds in samples of devices; a script without privileges.
+"""Script: prints what libblkid finds in samples of devices.
 
-The bytes come from a stranger and libblkid is written in C, so it runs in a
-process of its own with limits on time and memory: a sample that stops it stops
-nothing else, and the caller can tell which one it was. It is called through
-its C interface because blkid(8) prints labels in a form from which non-ASCII
-characters cannot be restored.
+The bytes are untrusted and libblkid is written in C. So it runs without
+privileges in a process of its own, with limits on time and memory. If it
+crashes on a sample, the caller knows on which one, and starts it again.
 
-It reads its request in JSON from standard input, an object with:
+It is called through its C interface because blkid(8) replaces the non-ASCII
+characters of labels.
 
-- samples: path of a memory file, /proc/PID/fd/N of the process that made it
-- seconds: after which no more samples are looked at
-- devices: a list of [size, [[offset, length, position], ...]]: the bytes at
-  that position of the memory file are at that offset of a device of that size
+Standard input is a JSON object:
 
-It prints a line when it has libblkid, and then a line in JSON for each device:
-an object of libblkid's names and values, empty if it found nothing; null if it
-found contradictory signatures.
+- samples: path of a memory file, /proc/PID/fd/N of the process that created it
+- seconds: time limit for all samples
+- devices: a list of [size, [[offset, length, position], ...]]; the bytes at
+  this position of the memory file are at this offset of a device of this size
+
+Standard output is a line once libblkid is loaded, and then a line of JSON for
+each device: an object of libblkid's names and values, or null if it found
+contradictory signatures.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _MEMORY = 1 << 30
 _PAGE = 4096
 _ZEROS = bytes(_PAGE)
 
-# blkid.h: what is to be read from superblocks.
+# blkid.h: the values to read from superblocks.
 _SUPERBLOCK_VALUES = (1 << 1  # label
                       | 1 << 5  # type
                       | 1 << 7)  # usage
@@ -56,7 +57,7 @@ _NOTHING = 1
 
 
 class Libblkid:
-    """The functions of libblkid that are needed here, as in its blkid.h."""
+    """The functions of libblkid that this script uses, as in blkid.h."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL('libblkid.so.1')
@@ -130,7 +131,7 @@ def main() -> None:
     for size, extents in request['devices']:
         if time.monotonic() > end:
             break
-        # Nothing catches it, so it ends the process.
+        # No handler: the signal ends the process.
         signal.alarm(_SECONDS)
         device = _device(samples, size, extents)
         print(json.dumps(libblkid.values(device, size)), flush=True)
@@ -145,7 +146,7 @@ def _device(samples: int, size: int, extents: Sequence[Sequence[int]]) -> int:
         data = os.pread(samples, length, position)
         for start in range(0, len(data), _PAGE):
             page = data[start:start + _PAGE]
-            # Pages of zeros need not be made.
+            # Pages of zeros would only cost page faults.
             if page != _ZEROS:
                 os.pwrite(device, page, offset + start)
     return device

@@ -10,8 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Samples: the first and last bytes of LVs, for finding out what they contain.
-"""
+"""Samples: the first and last bytes of LVs, which show what they contain."""
 
 from __future__ import annotations
 
@@ -34,28 +33,28 @@ from cinder_lvm_manage.contents import Contents
 
 LOG = logging.getLogger(__name__)
 
-# These contain all that libblkid looks for, except UDF, and VMFS and ZFS on a
-# disk without partitions. Furthest from the edges are btrfs, 64 KiB from the
-# start, and Linux RAID with metadata 0.90, 64 KiB from the end. DRBD puts its
-# own into the last 4 KiB. More ranges would cost more seeks.
+# libblkid needs no other bytes, except for UDF, and for VMFS and ZFS on a disk
+# without partitions. btrfs is 64 KiB from the start, Linux RAID with metadata
+# 0.90 is 64 KiB from the end, and DRBD's metadata are in the last 4 KiB. More
+# ranges would cost more seeks.
 HEAD = 128 * units.Ki
 TAIL = 64 * units.Ki
 
 _LIBBLKID = (sys.executable, '-I', libblkid.__file__)
 
-# Seconds after which a device counts as hanging, and after which no more are
-# read or identified: Cinder's API gives up on a listing after 60.
+# Time limits in seconds: for one device, for reading all of them, and for
+# identifying all of them. Cinder's API waits 60 seconds for a listing.
 _DEVICE_SECONDS = 5
 _READ_SECONDS = 20
 _IDENTIFY_SECONDS = 15
 
 
 class ReaderError(Exception):
-    """The reader of devices printed something that it cannot have printed."""
+    """The output of device_reader.py is not what it prints."""
 
 
 class _Extent(typing.NamedTuple):
-    """A range of a device, and where that is in the memory of the samples."""
+    """A range of a device, and its position in the memory file."""
 
     offset: int
     length: int
@@ -70,7 +69,7 @@ class _Device(typing.NamedTuple):
 
     @classmethod
     def at(cls, path: str, size: int, position: int) -> _Device:
-        """:param position: of its sample in the memory"""
+        """:param position: of the device's sample in the memory file"""
         head = min(size, HEAD)
         tail = min(size - head, TAIL)
         return cls(path, size, _Extent(0, head, position),
@@ -78,7 +77,7 @@ class _Device(typing.NamedTuple):
 
 
 class _Identified(typing.NamedTuple):
-    """What libblkid found in a sample, or why that is not known."""
+    """The names and values that libblkid found, or why they are not known."""
 
     values: Mapping[str, str] = {}
     note: str = ''
@@ -87,15 +86,15 @@ class _Identified(typing.NamedTuple):
 class Samples:
     """The first and last bytes of devices, in a memory file.
 
-    The reader, which has to run as root, writes into that file. So the bytes
-    neither pass through the privileged daemon, which handles output as text,
-    nor reach a disk. Zeros use no memory.
+    device_reader.py runs as root and writes the bytes to that file. They
+    cannot pass through the privileged daemon, which treats output as text and
+    logs it. Zeros use no memory.
 
     :param devices: size in bytes by path
     """
 
     READER: typing.ClassVar = (sys.executable, '-I', device_reader.__file__)
-    # Seconds in which it ends.
+    # The time limit of device_reader.py.
     SECONDS: typing.ClassVar = _READ_SECONDS
 
     def __init__(self, devices: Mapping[str, int]) -> None:
@@ -115,7 +114,7 @@ class Samples:
 
     @property
     def request(self) -> str:
-        """What the reader is to be given as its standard input."""
+        """The standard input of READER."""
         return json.dumps({
             'target': self._path,
             'device_seconds': _DEVICE_SECONDS, 'seconds': _READ_SECONDS,
@@ -125,8 +124,8 @@ class Samples:
     def contents(self, report: str) -> dict[str, Contents]:
         """Return what each device contains, by its path.
 
-        :param report: what the reader printed
-        :raises ReaderError: it cannot have printed this
+        :param report: the standard output of READER
+        :raises ReaderError: the report is malformed
         """
         return {
             device.path: contents.of(
@@ -144,21 +143,24 @@ class Samples:
         return os.pread(self._memory, extent.length, extent.position)
 
     def _unread(self, report: str) -> list[str]:
-        """Why each device was not read; empty if it was."""
+        """Return why each device was not read; an empty text if it was."""
         try:
             unread = json.loads(report)
         except (ValueError, RecursionError) as exc:
-            raise ReaderError('the reader of devices printed '
+            raise ReaderError('device_reader.py printed '
                               f'{contents.printable(report)}') from exc
         if not (isinstance(unread, list)
                 and len(unread) == len(self._devices)
                 and all(isinstance(why, str) for why in unread)):
-            raise ReaderError('the reader of devices did not print one text '
-                              f'for each: {contents.printable(report)}')
+            raise ReaderError('device_reader.py did not print one text for '
+                              f'each device: {contents.printable(report)}')
         return unread
 
     def _identified(self) -> list[_Identified]:
-        """What libblkid finds in each; run again after one that stops it."""
+        """Return what libblkid finds in each sample.
+
+        If libblkid crashes on a sample, it is started again with the next.
+        """
         identified: list[_Identified] = []
         end = time.monotonic() + _IDENTIFY_SECONDS
         while rest := self._devices[len(identified):]:
@@ -166,15 +168,17 @@ class Samples:
                 'samples': self._path, 'seconds': end - time.monotonic(),
                 'devices': [(device.size, [device.head, device.tail])
                             for device in rest]})
-            # It may end in any way that a crash of C code can.
+            # The exit code does not matter: it also ends by a signal.
             out, err = processutils.execute(
                 *_LIBBLKID, process_input=request, check_exit_code=False)
             started, *lines = out.split('\n')
             identified += map(_parsed, lines[:-1])
             missing = len(self._devices) - len(identified)
             if not started:
-                LOG.warning('What LVs contain cannot be identified: %s', err)
-                why = 'libblkid cannot be used'
+                LOG.warning('Cannot identify the contents of LVs: libblkid '
+                            'failed to start: %s',
+                            err.strip().rpartition('\n')[2])
+                why = 'libblkid failed to start'
             elif time.monotonic() > end:
                 why = ('identifying the contents of all LVs took longer than '
                        f'{_IDENTIFY_SECONDS} seconds')
@@ -188,5 +192,6 @@ class Samples:
 def _parsed(line: str) -> _Identified:
     values = json.loads(line)
     if values is None:
-        return _Identified(note='contradictory signatures, see wipefs(8)')
+        return _Identified(note='not identified: contradictory signatures, '
+                                'see wipefs(8)')
     return _Identified(values)

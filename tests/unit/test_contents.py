@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What LVs contain, on data that the real tools wrote, and hostile data."""
+"""What LVs contain: data that real tools wrote, and hostile data."""
 
 import os
 import re
@@ -62,9 +62,9 @@ DESCRIPTIONS = {
     'squashfs': 'squashfs file system',
     'swap': 'swap area "swap1"',
     'vdi': 'vdi image of 10 GiB',
-    # The label is in the root directory, which is not read.
+    # Its label is in the root directory, which is not read.
     'vfat': 'vfat file system',
-    # Its geometry makes it larger than it was to be.
+    # Larger than requested, because of its geometry.
     'vhd': 'vhd image of 10.0004 GiB',
     'vhdx': 'vhdx image',
     'vmdk': 'vmdk image of 10 GiB',
@@ -76,7 +76,7 @@ DESCRIPTIONS = {
 
 @pytest.fixture
 def describe(tmp_path):
-    """What LVs with these samples contain, by their names."""
+    """A function that returns what LVs with these samples contain."""
     def describe(lvs: dict[str, Recorded]) -> dict[str, Contents]:
         for name, sample in lvs.items():
             sample.write(tmp_path / name)
@@ -98,11 +98,11 @@ def changed(name: str, *changes: tuple[int, bytes]) -> Recorded:
     return sample._replace(head=bytes(head[:len(sample.head)]))
 
 
-def test_what_the_tools_wrote_is_recognized(describe):
+def test_contents_of_real_tools_are_recognized(describe):
     found = describe({name: recorded(name) for name in names()})
     exfat = found.pop('exfat')
     assert {name: str(what) for name, what in found.items()} == DESCRIPTIONS
-    # Some versions of libblkid take its boot sector for a partition table.
+    # Some versions of libblkid also report a partition table.
     assert str(exfat).startswith('exfat file system')
     assert {name for name, what in found.items() if what.not_a_disk} == {
         'ceph-bluestore', 'drbd-external', 'sanlock-lockspace',
@@ -110,13 +110,13 @@ def test_what_the_tools_wrote_is_recognized(describe):
     assert not any(what.note for what in found.values())
 
 
-def test_data_of_no_known_kind(describe):
+def test_other_data_is_unknown(describe):
     found = describe({'text': changed('zeros', (512, b'hello')),
                       'end': recorded('zeros')._replace(tail=b'hello')})
     assert set(map(str, found.values())) == {'unknown data'}
 
 
-def test_ntfs_with_its_file_table_far_inside(describe):
+def test_ntfs_is_recognized_without_its_file_table(describe):
     # As Windows formats: cluster 786432, at 3 GiB.
     found = describe({'lv': changed('ntfs', (48, struct.pack('<Q', 786432)))
                       ._replace(size=8 * GIB)})
@@ -124,24 +124,22 @@ def test_ntfs_with_its_file_table_far_inside(describe):
 
 
 CONVERT = (
-    'run `lvcreate --size {size} --name NEWNAME vg`{measure} and `qemu-img '
-    'convert -n -f {name} -O raw /dev/vg/lv /dev/vg/NEWNAME`, and manage '
-    'NEWNAME')
-MEASURE = (' (the virtual size that `qemu-img info -f {name} /dev/vg/lv` '
-           'shows)')
+    'run `lvcreate --size {size} --name NEWNAME vg` and `qemu-img convert -n '
+    '-f {name} -O raw /dev/vg/lv /dev/vg/NEWNAME`, and manage NEWNAME')
+UNKNOWN = (', where SIZE is the virtual size that `qemu-img info -f {name} '
+           '/dev/vg/lv` shows')
 CHECK = ('check with `qemu-img info -f {name} /dev/vg/lv` that the files it '
          'refers to may be read; then ')
 
 
 @pytest.mark.parametrize(('sample', 'text'), [
-    ('qcow2', CONVERT.format(name='qcow2', size='10737418240b', measure='')),
-    ('qcow2-backing', (CHECK + CONVERT).format(
-        name='qcow2', size='10737418240b', measure='')),
-    ('vhd', CONVERT.format(name='vpc', size='10737893376b', measure='')),
-    ('vhdx', (CHECK + CONVERT).format(
-        name='vhdx', size='SIZE', measure=MEASURE.format(name='vhdx'))),
+    ('qcow2', CONVERT.format(name='qcow2', size='10737418240b')),
+    ('qcow2-backing', (CHECK + CONVERT).format(name='qcow2',
+                                               size='10737418240b')),
+    ('vhd', CONVERT.format(name='vpc', size='10737893376b')),
+    ('vhdx', (CHECK + CONVERT + UNKNOWN).format(name='vhdx', size='SIZE')),
 ])
-def test_how_an_image_becomes_a_disk(sample, text):
+def test_the_remedy_converts_the_image(sample, text):
     image, = contents.of(recorded(sample).head, b'', {}).images
     assert image.conversion('vg', 'lv') == text
 
@@ -149,7 +147,7 @@ def test_how_an_image_becomes_a_disk(sample, text):
 @pytest.mark.skipif(not shutil.which('qemu-img'), reason='needs qemu-img')
 @pytest.mark.parametrize('name', [name for name in DESCRIPTIONS
                                   if 'image' in DESCRIPTIONS[name]])
-def test_qemu_knows_the_format_by_the_name_in_the_remedy(name):
+def test_qemu_knows_the_format_that_the_remedy_names(name):
     image, = contents.of(recorded(name).head, b'', {}).images
     command = re.search(r'-f (\S+)', image.conversion('vg', 'lv'))
     assert command
@@ -158,8 +156,8 @@ def test_qemu_knows_the_format_by_the_name_in_the_remedy(name):
         stdout=subprocess.PIPE).stdout.split('Supported formats:')[1].split()
 
 
-def test_a_disk_with_headers_of_two_formats():
-    # VirtualBox's is at 64 bytes, behind QEMU's.
+def test_headers_of_two_formats_are_two_images():
+    # The magic number of VDI is at 64 bytes, after the header of qcow2.
     both = changed('qcow2', (64, struct.pack('<I', 0xbeda107f)))
     assert [image.format for image in contents.of(both.head, b'', {}).images
             ] == ['qcow2', 'vdi']
@@ -173,9 +171,9 @@ def backed_by(name: bytes, offset: int = 512,
                        {})
 
 
-def test_a_backing_file_is_named_and_not_opened(
+def test_a_backing_file_is_named_but_not_opened(
         describe, tmp_path, monkeypatch):
-    # Who opens this one waits for ever.
+    # Opening it would block.
     os.mkfifo(tmp_path / 'host-file')
     monkeypatch.chdir(tmp_path)
     name = b'host-file'
@@ -187,7 +185,7 @@ def test_a_backing_file_is_named_and_not_opened(
 
 @pytest.mark.parametrize(('offset', 'length'), [
     (1 << 40, 10), ((1 << 64) - 1, (1 << 32) - 1), (512, (1 << 32) - 1)])
-def test_a_backing_file_whose_name_lies_elsewhere(offset, length):
+def test_a_backing_file_name_beyond_the_header_is_not_read(offset, length):
     assert str(backed_by(b'', offset, length)).endswith(
         'with backing file "not read"')
 
@@ -212,12 +210,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(('text', 'shown'), HOSTILE.items())
-def test_a_strangers_text_is_made_harmless(text, shown):
+def test_hostile_text_is_escaped(text, shown):
     assert printable(text) == shown
 
 
 @given(st.text(st.characters()))
-def test_any_text_is_made_harmless(text):
+def test_any_text_is_escaped(text):
     shown = printable(text)
     assert not set(shown) & set('<>&"\'`$;|*{}[]()!^?')
     assert not {unicodedata.category(character)[0] for character in shown
@@ -227,7 +225,7 @@ def test_any_text_is_made_harmless(text):
     assert len(shown) <= 64 * 10 + 3
 
 
-def test_hostile_labels_and_names(describe):
+def test_hostile_labels_and_names_are_escaped(describe):
     label = b'\x1b[2J<b>\xe2\x80\xae\xff'
     group = b'vg\x1b[2J {\nid ='
     found = describe({
@@ -244,7 +242,7 @@ def test_hostile_labels_and_names(describe):
     assert str(found['qcow2']).endswith(f'with backing file "{shown}"')
 
 
-def test_a_size_that_no_disk_has():
+def test_an_absurd_size_is_shown_as_it_is():
     huge = changed('qcow2', (24, b'\xff' * 8))
     image, = contents.of(huge.head, b'', {}).images
     assert image.conversion('vg', 'lv').startswith(
@@ -252,7 +250,7 @@ def test_a_size_that_no_disk_has():
 
 
 @pytest.mark.parametrize('name', names())
-def test_a_header_that_is_cut_off(name):
+def test_a_truncated_header_is_accepted(name):
     head = recorded(name).head
     for length in [*range(0, 1024, 3), *range(1024, len(head), 4093)]:
         str(contents.of(head[:length], b'', {'TYPE': 'LVM2_member'}))
@@ -260,7 +258,7 @@ def test_a_header_that_is_cut_off(name):
 
 @st.composite
 def damaged(draw):
-    """A sample with some bytes changed, at places that mean something."""
+    """A sample with changed bytes where headers are."""
     sample = recorded(draw(st.sampled_from(names())))
     head = bytearray(sample.head)
     for offset, new in draw(st.lists(st.tuples(
@@ -277,7 +275,7 @@ SHOWN = re.compile(r'[^\x00-\x1f\x7f-\x9f<>&`$]*')
 @settings(deadline=1000)
 @given(damaged() | st.binary(max_size=4096).map(
     lambda head: Recorded(1 << 22, head, b'')))
-def test_nothing_in_the_bytes_raises(sample):
+def test_no_bytes_raise_an_error(sample):
     found = contents.of(sample.head, sample.tail, {'TYPE': 'LVM2_member'})
     assert SHOWN.fullmatch(str(found))
     for image in found.images:
@@ -286,7 +284,7 @@ def test_nothing_in_the_bytes_raises(sample):
 
 @settings(deadline=None, max_examples=10)
 @given(st.lists(damaged(), min_size=50, max_size=50))
-def test_nothing_in_the_bytes_stops_the_identification(tmp_path_factory, lvs):
+def test_no_bytes_stop_the_identification(tmp_path_factory, lvs):
     folder = tmp_path_factory.mktemp('lvs')
     for number, sample in enumerate(lvs):
         sample.write(folder / str(number))
@@ -298,11 +296,11 @@ def test_nothing_in_the_bytes_stops_the_identification(tmp_path_factory, lvs):
     for what in found.values():
         assert SHOWN.fullmatch(str(what))
         assert str(what)
-        assert what.note in ('', 'contradictory signatures, see wipefs(8)')
+        assert what.note in (
+            '', 'not identified: contradictory signatures, see wipefs(8)')
 
 
-def test_an_image_that_oslo_utils_comes_to_know_is_refused_too(monkeypatch):
-    # Whatever is not known to be a raw disk counts as an image.
-    monkeypatch.setattr(contents, '_RAW', contents._RAW - {'gpt'})
+def test_a_format_that_oslo_utils_adds_is_an_image(monkeypatch):
+    monkeypatch.setattr(contents, 'RAW', contents.RAW - {'gpt'})
     assert contents.of(recorded('gpt').head, b'', {}).images == (
         Image('gpt'),)

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Who made an LV, by the names and tags that those systems give."""
+"""Which system created an LV, by its names and tags."""
 
 import string
 
@@ -79,16 +79,16 @@ DISKS = [
     ('lv-one-12-0', [], 'vg-one-100', [], 'OpenNebula, VM 12'),
     (f'pvc-{A}', [], 'lvmvg', [],
      f'OpenEBS or another CSI driver, persistent volume pvc-{A}'),
-    (A, [], 'myvg1', [], 'TopoLVM or another that names LVs by UUIDs'),
+    (A, [], 'myvg1', [], 'TopoLVM or another system that names LVs by UUID'),
 ]
 SAVED_MEMORY = "manage the guest's disks, named vm-100-disk-N"
 OVIRT = ('leave it to oVirt; if the storage domain is no longer used, remove '
-         'it there')
+         'it in oVirt')
 VDI_EXPORT = (f'export its disk with `xe vdi-export uuid={B} format=raw '
-              'filename=FILE`, and write that to a new LV')
+              'filename=FILE`, copy FILE to a new LV and manage that')
 CEPH = ('leave it to Ceph; if that OSD no longer exists, run `ceph-volume lvm '
         'zap`')
-NO_DISKS = [
+NOT_DISKS = [
     ('vm-100-state-before', [], 'pve', [], 'Proxmox VE, guest 100',
      'is the saved memory of Proxmox VE guest 100',
      SAVED_MEMORY),
@@ -98,34 +98,34 @@ NO_DISKS = [
        OVIRT) for name in ('metadata', 'ids', 'leases', 'xleases', 'inbox',
                              'outbox', 'master')),
     ('MGT', [], XEN, [], f'XCP-ng, storage repository {A}',
-     'holds the metadata of an XCP-ng storage repository',
+     'contains the metadata of an XCP-ng storage repository',
      'leave it to XCP-ng'),
     (f'VHD-{B}', [], XEN, [], f'XCP-ng, VDI {B}',
-     'is a VHD of XCP-ng, which may need others of its chain',
+     'is a VHD of XCP-ng, which may depend on others of its chain',
      VDI_EXPORT),
     (f'{A}.disk0_meta', ['originstname+web'], 'xenvg', [],
      'Ganeti, instance web',
-     'has the DRBD metadata of a disk of Ganeti instance web',
-     f'manage {A}.disk0_data, after DRBD is removed from it'),
+     'contains the DRBD metadata of a disk of Ganeti instance web',
+     f'remove DRBD from {A}.disk0_data, then manage that'),
     (f'{A}.disk0_meta', [], 'xenvg', [], 'Ganeti',
-     'has the DRBD metadata of a disk of a Ganeti instance',
-     f'manage {A}.disk0_data, after DRBD is removed from it'),
+     'contains the DRBD metadata of a disk of a Ganeti instance',
+     f'remove DRBD from {A}.disk0_data, then manage that'),
     ('anything', ['ceph.cluster_name=ceph', 'ceph.osd_id=3'], 'ceph-x', [],
      'Ceph, OSD 3', 'belongs to Ceph OSD 3', CEPH),
     (f'osd-block-{A}', [], 'ceph-x', [], f'Ceph, OSD {A}',
      f'belongs to the Ceph OSD with the UUID {A}',
      CEPH),
     ('web.meta_00000', [], 'drbdpool', [], 'LINSTOR, resource web',
-     'has the DRBD metadata of LINSTOR resource web',
-     'manage web_00000, after DRBD is removed from it'),
+     'contains the DRBD metadata of LINSTOR resource web',
+     'remove DRBD from web_00000, then manage that'),
     ('web.dmcache_cache_00000', [], 'drbdpool', [], 'LINSTOR, resource web',
      'is a cache of LINSTOR resource web',
-     'manage web_00000, after the cache is removed from it'),
+     'remove the cache from web_00000, then manage that'),
 ]
 
 
 @pytest.mark.parametrize(('name', 'tags', 'vg', 'vg_tags', 'text'), DISKS)
-def test_disks(name, tags, vg, vg_tags, text):
+def test_a_disk_of_another_system_has_an_owner(name, tags, vg, vg_tags, text):
     owner = owner_of(name, tags, vg, vg_tags)
     assert owner
     assert str(owner) == text
@@ -134,8 +134,9 @@ def test_disks(name, tags, vg, vg_tags, text):
 
 
 @pytest.mark.parametrize(
-    ('name', 'tags', 'vg', 'vg_tags', 'text', 'why', 'remedy'), NO_DISKS)
-def test_what_is_no_disk(name, tags, vg, vg_tags, text, why, remedy):
+    ('name', 'tags', 'vg', 'vg_tags', 'text', 'why', 'remedy'), NOT_DISKS)
+def test_an_lv_that_is_not_a_disk_has_a_reason_and_a_remedy(
+        name, tags, vg, vg_tags, text, why, remedy):
     owner = owner_of(name, tags, vg, vg_tags)
     assert owner
     assert (str(owner), owner.why, owner.remedy) == (text, why, remedy)
@@ -146,16 +147,16 @@ def test_what_is_no_disk(name, tags, vg, vg_tags, text, why, remedy):
     'vm', 'vm-web', 'vm-web-data', 'base-system', 'images', 'containers',
     'db_2024', 'db_20240', 'web.meta', 'osd-block-1', 'pvc-1', 'snap_vm',
     f'{A}x', f'volume-{A}x', f'x{A}.disk0', 'lv-one', A.upper()])
-def test_ordinary_names(name):
+def test_an_ordinary_name_has_no_owner(name):
     assert owner_of(name, ['backup', 'tier=gold'], 'vg', ['prod']) is None
 
 
-def test_each_line_of_the_table_is_of_use():
-    examples = [row[:4] for row in DISKS + NO_DISKS]
+def test_each_line_of_the_table_applies_to_an_lv():
+    examples = [row[:4] for row in DISKS + NOT_DISKS]
     first = [next(number for number, mark
-                  in enumerate(foreign_owners._MARKS)
+                  in enumerate(foreign_owners.MARKS)
                   if mark.owner(*example)) for example in examples]
-    assert set(first) == set(range(len(foreign_owners._MARKS)))
+    assert set(first) == set(range(len(foreign_owners.MARKS)))
 
 
 LEGAL = string.ascii_letters + string.digits + '+_.-'
@@ -164,6 +165,6 @@ legal_tags = st.lists(st.text(LEGAL + '/=!:&#', min_size=1, max_size=1024))
 
 
 @given(legal_names, legal_tags, legal_names, legal_tags)
-def test_any_names_and_tags(name, tags, vg, vg_tags):
+def test_any_names_and_tags_are_accepted(name, tags, vg, vg_tags):
     owner = owner_of(name, tags, vg, vg_tags)
     assert owner is None or bool(owner.why) == bool(owner.remedy)

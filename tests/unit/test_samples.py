@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Samples of devices that hang or fail, and of a libblkid that does."""
+"""Samples of devices that hang or fail, and a libblkid that does."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_no_devices():
     assert read() == []
 
 
-def test_a_device_that_cannot_be_read_costs_its_own_description(lv, tmp_path):
+def test_an_unreadable_device_does_not_affect_others(lv, tmp_path):
     assert read(lv('first'), str(tmp_path / 'missing'), str(tmp_path),
                 '/proc/self/mem', lv('last')) == [
         'ext4 file system "data"',
@@ -74,7 +74,7 @@ def test_a_device_that_cannot_be_read_costs_its_own_description(lv, tmp_path):
         'ext4 file system "data"']
 
 
-def test_a_device_that_hangs_costs_its_own_description(lv, tmp_path, quick):
+def test_a_hanging_device_does_not_affect_others(lv, tmp_path, quick):
     hanging = str(tmp_path / 'hanging')
     os.mkfifo(hanging)
     # More than are read at once, so that some wait behind the one that hangs.
@@ -84,7 +84,7 @@ def test_a_device_that_hangs_costs_its_own_description(lv, tmp_path, quick):
         *['ext4 file system "data"'] * 20]
 
 
-def test_devices_that_hang_all(tmp_path, quick):
+def test_the_time_limit_holds_if_all_devices_hang(tmp_path, quick):
     hanging = [str(tmp_path / f'hanging{number}') for number in range(100)]
     for path in hanging:
         os.mkfifo(path)
@@ -95,7 +95,7 @@ def test_devices_that_hang_all(tmp_path, quick):
     assert time.monotonic() - start < 5
 
 
-def test_what_was_read_before_an_error_is_described(lv, tmp_path):
+def test_bytes_that_were_read_before_an_error_are_used(lv, tmp_path):
     # A sparse file may be longer than a device: the end of this is not there.
     path = lv('lv')
     os.truncate(path, 128 * 1024)
@@ -116,14 +116,14 @@ def test_the_reader_writes_to_a_memory_file_only(tmp_path):
 
 @pytest.mark.parametrize('report', [
     '', 'killed', '[]', '["", ""]', '[1]', '{"a": ""}', 'null', '[' * 100000])
-def test_a_report_that_is_none(report):
+def test_a_malformed_report_is_an_error(report):
     with Samples({'/dev/zero': MIB}) as samples, pytest.raises(ReaderError):
         samples.contents(report)
 
 
-def test_a_sample_that_stops_libblkid_costs_its_own_description(
+def test_a_sample_that_crashes_libblkid_does_not_affect_others(
         lv, tmp_path, monkeypatch):
-    # One in three stops it, in the ways that C code can be stopped.
+    # Every third one does, each in another way.
     libblkid(monkeypatch, tmp_path, """
 print('libblkid', flush=True)
 count = len(request['devices'])
@@ -141,16 +141,17 @@ for left in range(count, 0, -1):
         'swap area', 'swap area', 'not identified: libblkid failed on it'] * 3
 
 
-def test_no_libblkid(lv, tmp_path, monkeypatch, caplog):
+def test_images_are_recognized_without_libblkid(lv, tmp_path, monkeypatch,
+                                                caplog):
     libblkid(monkeypatch, tmp_path, 'import ctypes\n'
              'ctypes.CDLL("libblkid.so.0")')
     assert read(lv('a', 'qcow2'), lv('b')) == [
-        'qcow2 image of 10 GiB; not identified: libblkid cannot be used',
-        'not identified: libblkid cannot be used']
+        'qcow2 image of 10 GiB; not identified: libblkid failed to start',
+        'not identified: libblkid failed to start']
     assert 'libblkid.so.0' in caplog.text
 
 
-def test_identification_that_takes_too_long(lv, tmp_path, monkeypatch):
+def test_identification_has_a_time_limit(lv, tmp_path, monkeypatch):
     monkeypatch.setattr(module, '_IDENTIFY_SECONDS', 0.5)
     libblkid(monkeypatch, tmp_path, """
 print('libblkid', flush=True)

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Samples of what LVs contain, made by the tools that write such data.
+"""Samples of the contents of LVs, written by real tools.
 
-make.py made them. The first and last bytes of each are in NAME.SIZE.xz, where
-SIZE is that of the whole LV in bytes.
+make.py creates them. NAME.SIZE.xz has the first and last bytes of an LV of
+SIZE bytes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from cinder_lvm_manage import samples
 
 
 class Recorded(typing.NamedTuple):
-    """An LV's size in bytes, and what is read of it."""
+    """An LV's size in bytes, and its first and last bytes."""
 
     size: int
     head: bytes
     tail: bytes
 
     def write(self, path: pathlib.Path) -> None:
-        """Make a file that stands in for the LV's device."""
+        """Create a file in place of the LV's device."""
         with open(path, 'wb') as device:
             device.write(self.head)
             device.seek(self.size - len(self.tail))

@@ -10,14 +10,14 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Make the samples beside this file anew, with the tools that write such data.
+"""Create the samples in this folder with the tools that write such data.
 
     python -m tests.unit.contents.make [NAME ...]
 
 as root, with Debian's packages bcache-tools, btrfs-progs, ceph-osd,
 cryptsetup-bin, dosfstools, drbd-utils, e2fsprogs, exfatprogs, f2fs-tools,
 fdisk, genisoimage, lvm2, ntfs-3g, qemu-utils, sanlock, squashfs-tools and
-xfsprogs. Each sample is what samples.Samples reads of the LV.
+xfsprogs. Each sample has the bytes of an LV that samples.Samples reads.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _loop(path: pathlib.Path) -> Iterator[str]:
 
 def _tool(name: str, *command: str, size: int = 64 * units.Mi,
           loop: bool = False) -> None:
-    """A sample that one command makes, with PATH and FOLDER put in."""
+    """Define a sample that one command makes; PATH and FOLDER are replaced."""
     def make(path: pathlib.Path) -> None:
         os.truncate(path, size)
         with (_loop(path) if loop
@@ -119,7 +119,7 @@ def _luks(path: pathlib.Path, header: int, *options: str) -> None:
     os.truncate(path, 64 * units.Mi)
     _run('cryptsetup', 'luksFormat', '-q', '--pbkdf-force-iterations', '1000',
          *options, path, path.with_name('passphrase'))
-    # Without the random bytes of the keys, which do not compress.
+    # Random bytes of the keys would not compress.
     os.truncate(path, header)
     os.truncate(path, 64 * units.Mi)
 
@@ -193,7 +193,7 @@ def _lvm(path: pathlib.Path) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Make the samples of these names, or all."""
+    """Create the samples of these names, or all of them."""
     for name in names or sorted(MAKERS):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, 'lv')
