@@ -19,6 +19,7 @@ Cinder's database is lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 
 from oslo_log import log as logging
@@ -115,9 +116,14 @@ def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
             + (_METADATA_OF_A_SEGMENT if extend else 0))
 
 
+def accept_any(lv: LogicalVolume) -> None:
+    """Accept any LV that adopt has activated."""
+
+
 def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
           adopter: str, new_name: str, ready: bool = False,
-          extend_to: int | None = None) -> None:
+          extend_to: int | None = None,
+          accept: Callable[[LogicalVolume], None] = accept_any) -> None:
     """Rename the LV to Cinder's name, and undo that if a command fails.
 
     This takes three commands, and one more each to activate and to extend it.
@@ -127,6 +133,8 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
     :param adopter: ID of the Cinder volume or snapshot that adopts the LV
     :param ready: activate the LV now, and automatically from now on
     :param extend_to: the size in bytes to extend the LV to; None to keep it
+    :param accept: called with the LV under its new name if it was not active
+        before; it raises an LVMManageError to refuse the LV
     :raises VolumeGroupError, AdoptionFailed: the LV's old name, tags and
         activation are restored, or the log reports what could not be. An LV
         that was extended is not reduced.
@@ -145,9 +153,13 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
             vg.extend(new_name, extend_to)
         # Last: activation/volume_list may only have the LV's old name, and an
         # origin with thick snapshots cannot be extended while it is active.
-        if activation.active and lv.activation.active is False:
+        activated = activation.active and lv.activation.active is False
+        if activated:
             vg.activate(new_name)
-        _check(vg.inventory(), lv, new_name, journal, ready, extend_to)
+        adopted = _checked(vg.inventory(), lv, new_name, journal, ready,
+                           extend_to)
+        if activated:
+            accept(adopted)
     except errors.LVMManageError:
         _undo(vg, lv, journal, new_name)
         raise
@@ -157,9 +169,10 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
               'new_name': new_name})
 
 
-def _check(inventory: Inventory, lv: LogicalVolume, new_name: str,
-           journal: Journal, ready: bool, extend_to: int | None) -> None:
-    """Check the result of the commands, all of which succeeded.
+def _checked(inventory: Inventory, lv: LogicalVolume, new_name: str,
+             journal: Journal, ready: bool, extend_to: int | None
+             ) -> LogicalVolume:
+    """Return the adopted LV, if it is as the commands should have made it.
 
     :raises AdoptionFailed: Cinder could not use the LV, or not restore it
     """
@@ -193,6 +206,7 @@ def _check(inventory: Inventory, lv: LogicalVolume, new_name: str,
             f'LV {lv.name} (UUID {lv.uuid}) is read-only while it is active. '
             'Remove it, or its volume group, from '
             'activation/read_only_volume_list in lvm.conf, then retry')
+    return adopted
 
 
 def _journal_of_adoption(lv: LogicalVolume, adopter: str,

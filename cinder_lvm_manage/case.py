@@ -16,17 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import typing
 
 from oslo_utils import units
 
 from cinder_lvm_manage import adoption
+from cinder_lvm_manage import contents
+from cinder_lvm_manage import foreign_owners
 from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import Sign
 from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.contents import Image
+from cinder_lvm_manage.foreign_owners import ForeignOwner
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 
@@ -49,6 +55,7 @@ class Case(typing.Generic[ClaimT]):
     claim: ClaimT
     policy: Policy
     users: Sequence[User] = ()
+    contents: Contents = contents.NOT_READ
 
     @property
     def thin_pool(self) -> LogicalVolume | None:
@@ -95,6 +102,34 @@ class Case(typing.Generic[ClaimT]):
         return (', then '.join(user.release for user in self.users)
                 or 'find what holds it with `lsblk` and, as root and outside '
                    'any container, `fuser -v` on its device, and stop that')
+
+    @functools.cached_property
+    def foreign_owner(self) -> ForeignOwner | None:
+        """The system other than this Cinder that created the LV, if known."""
+        return foreign_owners.owner_of(
+            self.lv.name, self.lv.tags, self.inventory.vg_name,
+            self.inventory.tags)
+
+    @property
+    def refused_images(self) -> list[Image]:
+        """The images in the LV whose formats are not allowed."""
+        return [image for image in self.contents.images
+                if image.format not in self.policy.image_formats]
+
+    @property
+    def refused_image(self) -> str:
+        """A description of the image; of each, if there are several."""
+        return ' and a '.join(map(str, self.refused_images))
+
+    @property
+    def image_conversion(self) -> str:
+        """How to copy the disk in the image to an LV of its own."""
+        activation = (
+            'activate the LV with `lvchange --activate y '
+            f'--ignoreactivationskip {self.inventory.vg_name}/{self.lv.name}`;'
+            ' then ' if self.lv.activation.active is False else '')
+        return activation + self.refused_images[0].conversion(
+            self.inventory.vg_name, self.lv.name)
 
     @property
     def unusable_name(self) -> str:

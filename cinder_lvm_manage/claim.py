@@ -112,6 +112,8 @@ class Policy:
         managed
     :ivar extend_to_gib: a volume's LV is extended to its whole GiB
     :ivar activation: which LVs LVM activates on this host
+    :ivar image_formats: formats other than raw that an LV may contain, as
+        oslo.utils names them
     """
 
     names: CinderNames
@@ -121,6 +123,7 @@ class Policy:
     without_device_mapper: bool = False
     extend_to_gib: bool = False
     activation: ActivationLists = ActivationLists()
+    image_formats: frozenset[str] = frozenset()
 
     @property
     def machine(self) -> str:

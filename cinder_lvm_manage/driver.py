@@ -40,6 +40,7 @@ from oslo_log import log as logging
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage import block_device
 from cinder_lvm_manage import cinder_records
+from cinder_lvm_manage import contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
@@ -52,6 +53,7 @@ from cinder_lvm_manage.claim import ActivationLists
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.contents import Contents
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
@@ -152,7 +154,9 @@ class LVMManageDriver(AnySizeLVMDriver):
                                     self._volume_claimant(volume))
             adoption.adopt(self._volume_group, found.inventory, found.lv,
                            volume.id, volume.name, ready=True,
-                           extend_to=found.verdict.extend_to)
+                           extend_to=found.verdict.extend_to,
+                           accept=functools.partial(
+                               self._accept_contents, found))
 
     @translated('list manageable volumes')
     @without_attribute_errors
@@ -336,7 +340,24 @@ class LVMManageDriver(AnySizeLVMDriver):
         policy = self._policy
         users = () if policy.in_use else self._users([lv]).get(lv.device, ())
         return verdict.judge(lv, inventory, claimant(lv, inventory), policy,
-                             users)
+                             users, self._contents([lv])[lv.name])
+
+    def _accept_contents(self, found: Candidate,
+                         activated: LogicalVolume) -> None:
+        """Judge what could not be read before the LV was activated.
+
+        :param activated: the same LV, under its new name
+        :raises NotManageable: the LV contains no disk for a volume
+        """
+        verdict.judge_contents(
+            found.lv, found.inventory, self._policy,
+            self._contents([activated])[activated.name]).raise_for(found.lv)
+
+    def _contents(self, lvs: Sequence[LogicalVolume]) -> dict[str, Contents]:
+        """Return what the LVs contain, by name."""
+        if self.configuration.lvm_manage_read_contents:
+            return self._volume_group.contents(lvs)
+        return dict.fromkeys((lv.name for lv in lvs), contents.NOT_READ)
 
     def _users(self, lvs: Iterable[LogicalVolume]
                ) -> dict[str, tuple[User, ...]]:
@@ -355,10 +376,12 @@ class LVMManageDriver(AnySizeLVMDriver):
         """
         policy = self._policy
         users = self._users(lvs)
+        found = self._contents(lvs)
         return [listing.entry(lv, inventory, claims[lv.name],
                               verdict.judge(lv, inventory, claims[lv.name],
-                                            policy, users.get(lv.device, ())),
-                              users.get(lv.device, ()))
+                                            policy, users.get(lv.device, ()),
+                                            found[lv.name]),
+                              users.get(lv.device, ()), found[lv.name])
                 for lv in lvs]
 
     def _release(self, what: str, adopter: str, lv_name: str) -> None:
@@ -442,7 +465,8 @@ class LVMManageDriver(AnySizeLVMDriver):
             in_use=settings.lvm_manage_in_use,
             without_device_mapper=settings.lvm_manage_without_device_mapper,
             extend_to_gib=settings.lvm_manage_extend_to_gib,
-            activation=self._activation_lists)
+            activation=self._activation_lists,
+            image_formats=frozenset(settings.lvm_manage_image_formats))
 
     @functools.cached_property
     def _volume_group(self) -> VolumeGroup:

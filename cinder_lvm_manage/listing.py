@@ -21,10 +21,13 @@ import itertools
 import json
 from typing import Any
 
+from cinder_lvm_manage import contents as lv_contents
 from cinder_lvm_manage import errors
+from cinder_lvm_manage import foreign_owners
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.contents import Contents
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
@@ -85,7 +88,8 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
 
 def entry(lv: LogicalVolume, inventory: Inventory,
           claim: VolumeClaim | SnapshotClaim, verdict: Verdict,
-          users: Sequence[User] = ()) -> dict[str, Any]:
+          users: Sequence[User] = (), contents: Contents = lv_contents.NOT_READ
+          ) -> dict[str, Any]:
     """Return one row of get_manageable_volumes or get_manageable_snapshots.
 
     Clients read the facts in extra_info; reason_not_safe is for people.
@@ -102,7 +106,11 @@ def entry(lv: LogicalVolume, inventory: Inventory,
         'safe_to_manage': verdict.safe,
         'reason_not_safe': verdict.reason or None,
         'cinder_id': claim.owner.id if claim.owner else None,
-        'extra_info': _extra_info(lv, inventory, verdict, users)}
+        'extra_info': _extra_info(lv, inventory, verdict, users, contents)}
+    owner = (None if claim.owner else foreign_owners.owner_of(
+        lv.name, lv.tags, inventory.vg_name, inventory.tags))
+    if owner:
+        row['extra_info']['owner'] = str(owner)
     if verdict.extend_to:
         row['extra_info']['size_bytes_managed'] = str(verdict.extend_to)
     if isinstance(claim, SnapshotClaim):
@@ -117,7 +125,7 @@ def entry(lv: LogicalVolume, inventory: Inventory,
 
 
 def _extra_info(lv: LogicalVolume, inventory: Inventory, verdict: Verdict,
-                users: Sequence[User]) -> dict[str, str]:
+                users: Sequence[User], contents: Contents) -> dict[str, str]:
     info = {'driver': DRIVER,
             'reasons': json.dumps([
                 {'code': reason.code, 'kind': reason.kind.value,
@@ -129,7 +137,10 @@ def _extra_info(lv: LogicalVolume, inventory: Inventory, verdict: Verdict,
             'role': ','.join(lv.roles),
             'attr': str(lv.attr),
             'tags': ','.join(lv.tags),
-            'created': lv.created}
+            'created': lv.created,
+            'contents': str(contents)}
+    if contents.image_format:
+        info['image_format'] = contents.image_format
     if lv.pool:
         info['pool'] = lv.pool
     if lv.origin:

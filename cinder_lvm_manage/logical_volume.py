@@ -190,6 +190,13 @@ class LogicalVolume(typing.NamedTuple):
                           automatic=self.automatic)
 
     @property
+    def is_suspended(self) -> bool:
+        """Whether its device is suspended, so that reading it would hang."""
+        return self.attr.state in (
+            State.SUSPENDED, State.SUSPENDED_INVALID_SNAPSHOT,
+            State.SUSPENDED_MERGE_FAILED, State.SUSPENDED_NEEDS_CHECK)
+
+    @property
     def is_open(self) -> bool:
         """Whether something on this host holds its device open."""
         return self.attr.open == Open.OPEN

@@ -15,6 +15,10 @@
 from __future__ import annotations
 
 from oslo_config import cfg
+from oslo_config import types
+
+# Those that oslo.utils recognizes, except raw.
+IMAGE_FORMATS = ('qcow2', 'qed', 'vdi', 'vhd', 'vhdx', 'vmdk')
 
 manage_opts = [
     cfg.BoolOpt(
@@ -40,6 +44,22 @@ manage_opts = [
         help='Manage logical volumes even if LVM cannot ask the kernel '
              'whether they are open or suspended. Only for hosts that keep '
              'LVM metadata but never activate logical volumes.'),
+    cfg.BoolOpt(
+        'lvm_manage_read_contents',
+        default=True,
+        help='Read the first 128 KiB and the last 64 KiB of each active '
+             'logical volume that is listed or managed, to show what it '
+             'contains, and to refuse disk images and the metadata of other '
+             'storage systems. On a rotating disk, this costs two seeks for '
+             'each logical volume.'),
+    cfg.ListOpt(
+        'lvm_manage_image_formats',
+        default=[],
+        item_type=types.String(choices=IMAGE_FORMATS),
+        help='Formats of disk images, besides raw, that a logical volume may '
+             'contain to be managed. Cinder attaches every logical volume as '
+             'a raw disk, so instances see the image file and not the disk '
+             'in it.'),
     cfg.IntOpt(
         'lvm_manage_command_timeout',
         default=120,

@@ -194,9 +194,7 @@ AS_ANY: tuple[Rule[Claim], ...] = (
 
     # Whether its data can be read and written.
     Rule('suspended',
-         lambda case: case.lv.attr.state in (
-             State.SUSPENDED, State.SUSPENDED_INVALID_SNAPSHOT,
-             State.SUSPENDED_MERGE_FAILED),
+         lambda case: case.lv.is_suspended,
          'is suspended',
          'run `dmsetup resume` on its device'),
     Rule('invalid-snapshot',
@@ -374,6 +372,27 @@ AS_ANY: tuple[Rule[Claim], ...] = (
          '{case.policy.thin_pool}',
          'manage it with a backend that has lvm_type = default',
          Kind.TYPE_MISMATCH),
+)
+
+# These apply only while no volume or snapshot of Cinder owns the LV: an
+# instance may write anything to its volume.
+ABOUT_CONTENTS: tuple[Rule[Claim], ...] = (
+    Rule('image-format',
+         lambda case: case.refused_images,
+         'contains a {case.refused_image}, not a raw disk: instances would '
+         'see the image file as their disk',
+         '{case.image_conversion}; or allow the format with '
+         'lvm_manage_image_formats'),
+    # By names and tags.
+    Rule('not-a-disk',
+         lambda case: case.foreign_owner and case.foreign_owner.why,
+         '{case.foreign_owner.why}',
+         '{case.foreign_owner.remedy}'),
+    # By what was read.
+    Rule('storage-metadata',
+         lambda case: case.contents.not_a_disk,
+         'contains {case.contents.not_a_disk.text}',
+         '{case.contents.not_a_disk.not_a_disk}'),
 )
 
 AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (

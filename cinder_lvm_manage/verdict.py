@@ -20,14 +20,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 
+from cinder_lvm_manage import contents as lv_contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import rules
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.case import Case
 from cinder_lvm_manage.case import ClaimT
+from cinder_lvm_manage.claim import Claim
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.contents import Contents
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.rules import Rule
@@ -95,17 +98,29 @@ class NotManageable(errors.LVMManageError):
 
 def judge(lv: LogicalVolume, inventory: Inventory,
           claim: VolumeClaim | SnapshotClaim, policy: Policy,
-          users: Sequence[User] = ()) -> Verdict:
+          users: Sequence[User] = (), contents: Contents = lv_contents.NOT_READ
+          ) -> Verdict:
     """Return the verdict on managing this LV as what it is claimed as.
 
     :param inventory: the one that the LV was found in
     :param users: what is known to hold the LV open
     """
+    as_any = rules.AS_ANY + (() if claim.owner else rules.ABOUT_CONTENTS)
     if isinstance(claim, VolumeClaim):
-        return _judged(Case(lv, inventory, claim, policy, users),
-                       rules.AS_ANY + rules.AS_VOLUME)
-    return _judged(Case(lv, inventory, claim, policy, users),
-                   rules.AS_ANY + rules.AS_SNAPSHOT)
+        return _judged(Case(lv, inventory, claim, policy, users, contents),
+                       as_any + rules.AS_VOLUME)
+    return _judged(Case(lv, inventory, claim, policy, users, contents),
+                   as_any + rules.AS_SNAPSHOT)
+
+
+def judge_contents(lv: LogicalVolume, inventory: Inventory, policy: Policy,
+                   contents: Contents) -> Verdict:
+    """Return the verdict on what an LV without an owner contains.
+
+    For an LV that was judged before its contents could be read.
+    """
+    return _judged(Case(lv, inventory, Claim(), policy, contents=contents),
+                   rules.ABOUT_CONTENTS)
 
 
 def _judged(case: Case[ClaimT], table: Sequence[Rule[ClaimT]]) -> Verdict:

@@ -10,15 +10,20 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""VolumeGroup: runs LVM's commands, and find; no other module runs any."""
+"""VolumeGroup: the only module that runs commands as root.
+
+It runs LVM's commands, and what reads open files and the contents of LVs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Mapping
 import dataclasses
 import errno
 import os
+import pathlib
 import re
 
 from os_brick import executor
@@ -27,14 +32,19 @@ import os_brick.utils
 from oslo_concurrency import processutils
 from oslo_log import log as logging
 
+from cinder_lvm_manage import contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.block_device import OpenFiles
 from cinder_lvm_manage.claim import ActivationLists
+from cinder_lvm_manage.contents import Contents
 from cinder_lvm_manage.inventory import Images
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.inventory import PhysicalVolume
+from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.reference import abridged
+from cinder_lvm_manage.samples import ReaderError
+from cinder_lvm_manage.samples import Samples
 
 LOG = logging.getLogger(__name__)
 
@@ -136,6 +146,8 @@ _FIND_OPEN_FILES = (
     '-name', 'mountinfo', '-exec', 'grep', '--with-filename', '--text',
     '--no-messages', '--fixed-strings')
 _FIND_SECONDS = 10
+# More than the reader of contents needs to end by itself.
+_READER_GRACE_SECONDS = 10
 _ENDED_MEANWHILE = re.compile(
     rf'.*/proc/\d.*: ({os.strerror(errno.ENOENT)}|'
     rf'{os.strerror(errno.ESRCH)})')
@@ -295,8 +307,7 @@ class VolumeGroup(executor.Executor):
         except os_brick.exception.ExecutionTimeout:
             problems = [f'`find /proc` took longer than {seconds} seconds']
         except processutils.ProcessExecutionError as exc:
-            problems = (exc.stderr or exc.description
-                        or f'exit code {exc.exit_code}').splitlines()
+            problems = _reasons(exc)
         if problems:
             LOG.warning('Cannot determine all processes that hold LVs of '
                         'volume group %(vg)s open: %(why)s (one of %(count)s '
@@ -304,6 +315,40 @@ class VolumeGroup(executor.Executor):
                         {'vg': self.name, 'why': problems[0],
                          'count': len(problems)})
         return OpenFiles(list(filter(None, out.split('\n'))), not problems)
+
+    def contents(self, lvs: Collection[LogicalVolume]) -> dict[str, Contents]:
+        """Return what the LVs contain, by name.
+
+        Those that have a device are read by one command for any number. What
+        cannot be read is logged and noted.
+        """
+        nodes = {lv.name: f'/dev/{self.name}/{lv.name}' for lv in lvs
+                 if not lv.is_suspended}
+        # Whatever the LV's state is: it may not be known, or have changed.
+        devices = {nodes[lv.name]: lv.size for lv in lvs if lv.name in nodes
+                   and pathlib.Path(nodes[lv.name]).is_block_device()}
+        found = self._contents_of(devices) if devices else {}
+        return {lv.name: found.get(nodes.get(lv.name, ''), _not_read(lv))
+                for lv in lvs}
+
+    def _contents_of(self, devices: Mapping[str, int]) -> dict[str, Contents]:
+        with Samples(devices) as samples:
+            seconds = samples.SECONDS + _READER_GRACE_SECONDS
+            try:
+                report, _ = self._execute(
+                    *samples.READER, process_input=samples.request,
+                    root_helper=self._root_helper, run_as_root=True,
+                    timeout=seconds)
+                return samples.contents(report)
+            except os_brick.exception.ExecutionTimeout:
+                why = f'device_reader.py took longer than {seconds} seconds'
+            except processutils.ProcessExecutionError as exc:
+                *_, why = _reasons(exc)
+            except ReaderError as exc:
+                why = str(exc)
+        LOG.warning('Cannot read what LVs of volume group %(vg)s contain: '
+                    '%(why)s', {'vg': self.name, 'why': why})
+        return dict.fromkeys(devices, contents.FAILED)
 
     def _run(self, *command: str,
              shown: str | None = None) -> tuple[str, list[str]]:
@@ -338,6 +383,21 @@ class VolumeGroup(executor.Executor):
         return self._execute(*self._environment, *command,
                              root_helper=self._root_helper,
                              run_as_root=True, timeout=self._timeout)
+
+
+def _reasons(exc: processutils.ProcessExecutionError) -> list[str]:
+    """Return the lines that a command printed when it failed."""
+    return ((exc.stderr or '').strip() or exc.description
+            or f'exit code {exc.exit_code}').splitlines()
+
+
+def _not_read(lv: LogicalVolume) -> Contents:
+    """Return why the contents of an LV without a readable device are unknown.
+    """
+    if lv.is_suspended:
+        return contents.SUSPENDED
+    return (contents.INACTIVE if lv.activation.active is False
+            else contents.NO_DEVICE)
 
 
 def _messages(stderr: str) -> list[str]:

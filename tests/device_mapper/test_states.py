@@ -443,7 +443,8 @@ def test_a_raid_with_a_failed_leg_and_lvs_of_a_lost_disk_are_refused(states):
         for name in ('mirrored', 'lost'):
             states.assert_refused(name, 'is on a missing physical volume')
         states.assert_refused(
-            'elsewhere', 'does not change because a physical volume is missing')
+            'elsewhere',
+            'does not change because a physical volume is missing')
     states.assert_refused('mirrored',
                           'has a RAID image that needs refresh or repair')
     states.change('mirrored', '--refresh')

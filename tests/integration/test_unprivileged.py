@@ -24,13 +24,15 @@ import pytest
 from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
+from tests.lab.device_nodes import device_nodes
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.unit.contents import recorded
 
 
 @pytest.fixture(scope='module')
 def lab():
     """An unprivileged Cinder, and its group with an LV of every kind."""
-    with ScratchVolumeGroup(physical_volumes=2) as group:
+    with ScratchVolumeGroup('unprivileged', physical_volumes=2) as group:
         zoo.build(group)
         with CinderDeployment(Backend(group), unprivileged=True) as cinder:
             yield cinder, group
@@ -80,6 +82,17 @@ def test_lvs_are_listed_managed_and_unmanaged(cinder, lab):
         cinder.api.unmanage(volume)
         cinder.api.wait_until_gone(volume)
     assert group.names() == before
+
+
+def test_contents_are_read(cinder, lab):
+    _, group = lab
+    with device_nodes(group) as nodes:
+        nodes.create('size-4m').write_bytes(recorded('qcow2').head)
+        entry, = (entry for entry in cinder.api.manageable_volumes(
+                      detail=True).body['manageable-volumes']
+                  if entry['reference']['source-name'] == 'size-4m')
+    assert entry['extra_info']['contents'] == 'qcow2 image of 10 GiB'
+    assert not entry['safe_to_manage']
 
 
 def test_cinders_own_operations_work(cinder, lab):

@@ -25,6 +25,7 @@ from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import SnapshotClaim
+from cinder_lvm_manage.contents import Contents
 from cinder_lvm_manage.verdict import Verdict
 from tests.unit.reports import inventory
 
@@ -35,7 +36,7 @@ TROUBLESHOOTING = ' '.join(
     PAGES.joinpath('troubleshooting.rst').read_text().split())
 
 # Their texts are made into tables when the pages are built.
-GENERATED = {'case.py', 'rules.py', 'opts.py'}
+GENERATED = {'case.py', 'rules.py', 'opts.py', 'foreign_owners.py'}
 
 
 def messages():
@@ -90,7 +91,7 @@ def test_every_key_of_extra_info_is_explained():
     zoo = inventory('zoo')
     listed = {key for lv in zoo.lvs for key in listing.entry(
         lv, zoo, SnapshotClaim(), Verdict((), extend_to=lv.size),
-        [User('mounted on /mnt', 'umount /mnt')])['extra_info']}
+        [User('mounted on /mnt', 'umount /mnt')], Contents())['extra_info']}
     page = PAGES.joinpath('extra-info.rst').read_text()
     tables = page.partition('\nReasons\n')[0]
     assert listed == {key for keys in re.findall(r'^   \* - (``.*)$', tables,

@@ -16,12 +16,16 @@ import unittest
 import ddt
 from oslo_utils import units
 
+from cinder_lvm_manage import contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Owner
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.contents import Finding
+from cinder_lvm_manage.contents import Image
 from cinder_lvm_manage.rules import Kind
 from cinder_lvm_manage.verdict import Reason
 from cinder_lvm_manage.verdict import Verdict
@@ -102,11 +106,15 @@ class PageTest(unittest.TestCase):
             page(keys=keys, dirs=dirs)
 
 
+OWNER = Owner('some-id', 'volume', '', 'available')
+
+
+@ddt.ddt
 class EntryTest(unittest.TestCase):
 
-    def entry(self, name, claim=NO_CLAIM):
-        return listing.entry(ZOO.by_name[name], ZOO, claim,
-                             Verdict(()))
+    def entry(self, name, claim=NO_CLAIM, contents=contents.NOT_READ):
+        return listing.entry(ZOO.by_name[name], ZOO, claim, Verdict(()),
+                             contents=contents)
 
     def test_extra_info_is_a_dict_of_strings(self):
         for name in ('tagged', 'thin', 'cached', 'scratch-pool'):
@@ -173,11 +181,40 @@ class EntryTest(unittest.TestCase):
             self.assertNotIn('shares_blocks_with',
                              self.entry(name)['extra_info'])
 
+    @ddt.data(
+        (Contents((Finding('swap area'),)), 'swap area', 'raw'),
+        (Contents(images=(Image('qcow2'), Image('vdi'))),
+         'qcow2 image; vdi image', 'qcow2,vdi'),
+        (Contents(images=(Image('qed'),), note='not read: I/O error'),
+         'qed image; not read: I/O error', 'qed'),
+        (Contents((Finding('swap area'),), note='not read: I/O error'),
+         'swap area; not read: I/O error', None),
+        (contents.NOT_READ, 'not read: lvm_manage_read_contents is off',
+         None))
+    @ddt.unpack
+    def test_contents_are_described_and_their_format_is_data(
+            self, found, text, image_format):
+        info = self.entry('size-1g', contents=found)['extra_info']
+        self.assertEqual(text, info['contents'])
+        self.assertEqual(image_format, info.get('image_format'))
+        self.assertTrue(all(isinstance(value, str)
+                            for value in info.values()))
+
+    def test_the_owner_is_the_system_that_created_the_lv(self):
+        lv = ZOO.by_name['size-1g']._replace(name='vm-100-disk-0')
+        entry = listing.entry(lv, ZOO, NO_CLAIM, Verdict(()))
+        self.assertEqual('Proxmox VE, guest 100',
+                         entry['extra_info']['owner'])
+        self.assertNotIn('owner', self.entry('size-1g')['extra_info'])
+
+    def test_an_lv_that_cinder_owns_has_no_other_owner(self):
+        lv = ZOO.by_name['size-1g']._replace(name='vm-100-disk-0')
+        entry = listing.entry(lv, ZOO, VolumeClaim(OWNER), Verdict(()))
+        self.assertNotIn('owner', entry['extra_info'])
+
     def test_a_snapshot_tells_its_origin_and_whose_that_is(self):
         entry = self.entry('thick-snapshot',
-                           SnapshotClaim(
-                               origin_owner=Owner('some-id', 'volume', '',
-                                                  'available')))
+                           SnapshotClaim(origin_owner=OWNER))
         self.assertEqual({'source-name': 'origin'},
                          entry['source_reference'])
         self.assertEqual(('thick', 'some-id'),

@@ -12,6 +12,11 @@
 
 from importlib import metadata
 
+from oslo_config import cfg
+from oslo_utils.imageutils import format_inspector
+import pytest
+
+from cinder_lvm_manage import contents
 from cinder_lvm_manage import opts
 
 
@@ -19,3 +24,17 @@ def test_the_sample_generator_finds_the_options_of_a_backend():
     entry_point, = metadata.entry_points(group='oslo.config.opts',
                                          name='cinder_lvm_manage')
     assert entry_point.load()() == [('backend_defaults', opts.manage_opts)]
+
+
+def test_an_unknown_image_format_is_an_error():
+    conf = cfg.ConfigOpts()
+    conf([])
+    conf.register_opts(opts.manage_opts)
+    conf.set_override('lvm_manage_image_formats', ['qcow2', 'vhd'])
+    with pytest.raises(ValueError, match=r'Valid values are .*qcow2'):
+        conf.set_override('lvm_manage_image_formats', ['raw'])
+
+
+def test_each_image_format_of_oslo_utils_can_be_allowed():
+    assert set(opts.IMAGE_FORMATS) | contents.RAW == set(
+        format_inspector.ALL_FORMATS)

@@ -32,6 +32,9 @@ from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import Sign
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
+from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.contents import Finding
+from cinder_lvm_manage.contents import Image
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.lv_attr import LVAttr
 from cinder_lvm_manage.naming import CinderNames
@@ -594,12 +597,114 @@ class ActivationListsTest(unittest.TestCase):
         self.assertTrue(as_volume('zoo', 'size-1g', policy).safe)
 
 
+QCOW2 = Image('qcow2', 10 * units.Gi)
+VHDX = Image('vhdx')
+CONVERSION = ('run `lvcreate --size 10737418240b --name NEWNAME scratch` and '
+              '`qemu-img convert -n -f qcow2 -O raw /dev/scratch/size-1g '
+              '/dev/scratch/NEWNAME`, and manage NEWNAME; or allow the format '
+              'with lvm_manage_image_formats')
+
+
+@ddt.ddt
+class ContentsTest(unittest.TestCase):
+
+    def judged(self, contents, claim=UNCLAIMED, name='size-1g', **policy):
+        lvs = inventory('zoo')
+        return verdict.judge(lvs.by_name[name], lvs, claim,
+                             dataclasses.replace(THICK, **policy),
+                             contents=contents)
+
+    def test_an_image_is_refused_with_its_conversion(self):
+        reason, = self.judged(Contents(images=(QCOW2,))).reasons
+        self.assertEqual('image-format', reason.code)
+        self.assertEqual(
+            'contains a qcow2 image of 10 GiB, not a raw disk: instances '
+            'would see the image file as their disk', reason.why)
+        self.assertEqual(CONVERSION, reason.remedy)
+
+    def test_headers_of_two_formats_are_named(self):
+        judged = self.judged(Contents(images=(QCOW2, VHDX)))
+        self.assertIn('contains a qcow2 image of 10 GiB and a vhdx image, ',
+                      judged.reason)
+
+    @ddt.data(((), ['image-format']), ({'vhdx'}, ['image-format']),
+              ({'vhdx', 'qcow2'}, []))
+    @ddt.unpack
+    def test_the_operator_can_allow_a_format(self, formats, expected):
+        judged = self.judged(Contents(images=(QCOW2,)),
+                             image_formats=frozenset(formats))
+        self.assertEqual(expected, codes(judged))
+
+    def test_each_format_has_to_be_allowed(self):
+        judged = self.judged(Contents(images=(QCOW2, VHDX)),
+                             image_formats=frozenset({'qcow2'}))
+        self.assertIn('contains a vhdx image, ', judged.reason)
+
+    def test_the_metadata_of_a_storage_system_is_refused(self):
+        judged = self.judged(Contents((
+            Finding('GPT partition table'),
+            Finding('sanlock leases', 'leave it to sanlock'))))
+        self.assertEqual(['storage-metadata'], codes(judged))
+        self.assertEqual('contains sanlock leases (leave it to sanlock)',
+                         judged.reason)
+
+    @ddt.data(Contents((Finding('ext4 file system'),)),
+              Contents(note='not read: Input/output error'))
+    def test_other_contents_are_safe(self, contents):
+        self.assertTrue(self.judged(contents).safe)
+
+    def test_an_lv_that_is_not_a_disk_by_its_tags_is_refused(self):
+        lvs = inventory('zoo')
+        lv = lvs.by_name['size-1g']._replace(tags=('ceph.osd_id=3',))
+        judged = verdict.judge(lv, lvs, UNCLAIMED, THICK)
+        self.assertEqual(['not-a-disk'], codes(judged))
+        self.assertIn('belongs to Ceph OSD 3 (leave it to Ceph',
+                      judged.reason)
+
+    def test_an_lv_that_is_not_a_disk_by_its_groups_tags_is_refused(self):
+        lvs = dataclasses.replace(inventory('zoo'),
+                                  tags=('RHAT_storage_domain',))
+        lv = lvs.by_name['size-1g']._replace(name='leases')
+        self.assertEqual(
+            ['not-a-disk'],
+            codes(verdict.judge(lv, lvs, UNCLAIMED, THICK)))
+
+    def test_a_disk_of_another_system_is_safe(self):
+        lvs = inventory('zoo')
+        lv = lvs.by_name['size-1g']._replace(name='vm-100-disk-0')
+        self.assertTrue(verdict.judge(lv, lvs, UNCLAIMED, THICK).safe)
+
+    @ddt.data(VolumeClaim(OWNER), SnapshotClaim(OWNER))
+    def test_a_volume_in_cinder_is_not_judged_by_its_contents(self, claim):
+        judged = self.judged(Contents((Finding('leases', 'leave it'),),
+                                      (QCOW2,)), claim)
+        self.assertNotIn('image-format', codes(judged))
+        self.assertNotIn('storage-metadata', codes(judged))
+
+    def test_a_snapshot_is_judged_by_its_contents(self):
+        judged = self.judged(Contents(images=(QCOW2,)), OF_A_VOLUME,
+                             'thick-snapshot')
+        self.assertEqual(['image-format'], codes(judged))
+
+    def test_an_lv_that_was_activated_is_judged_by_its_contents_only(self):
+        lvs = inventory('device-mapper')
+        lv = lvs.by_name['inactive']
+        judged = verdict.judge_contents(lv, lvs, ACTIVE,
+                                        Contents(images=(QCOW2,)))
+        self.assertEqual(['image-format'], codes(judged))
+        self.assertIn('(activate the LV with `lvchange --activate y '
+                      '--ignoreactivationskip scratch/inactive`; then run '
+                      '`lvcreate', judged.reason)
+        self.assertTrue(verdict.judge_contents(lv, lvs, ACTIVE,
+                                               Contents()).safe)
+
+
 class RulesTest(unittest.TestCase):
 
     def test_each_rule_has_a_code_of_its_own(self):
-        codes = [rule.code for table in (rules.AS_ANY, rules.AS_VOLUME,
-                                         rules.AS_SNAPSHOT)
-                 for rule in table]
+        codes = [rule.code for table in (
+                     rules.AS_ANY, rules.ABOUT_CONTENTS, rules.AS_VOLUME,
+                     rules.AS_SNAPSHOT) for rule in table]
         self.assertEqual(len(codes), len(set(codes)))
 
     def test_every_reason_has_a_remedy(self):

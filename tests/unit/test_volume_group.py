@@ -18,7 +18,10 @@ import time
 import pytest
 
 from cinder_lvm_manage import errors
+from cinder_lvm_manage import samples
 from cinder_lvm_manage.volume_group import VolumeGroup
+from tests.unit.contents import recorded
+from tests.unit.reports import inventory
 
 PV_UUID = 'AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA'
 REPORT = """
@@ -240,3 +243,62 @@ def test_a_look_for_open_files_that_fails_is_logged(lvm, caplog, script, why):
     lvm.write(script)
     assert volume_group(timeout=1).open_files(['254:3']) == ([], False)
     assert f'open: {why} (one of 1 problems).' in caplog.text
+
+
+LVS = inventory('device-mapper')
+
+
+@pytest.fixture
+def nodes(tmp_path, monkeypatch):
+    """A function that creates files in place of LVs' device nodes."""
+    def create(*names):
+        for name in names:
+            recorded('qcow2').write(tmp_path / name)
+        return VolumeGroup(f'..{tmp_path}', 'sudo', None, False, 60)
+
+    monkeypatch.setattr(pathlib.Path, 'is_block_device', pathlib.Path.is_file)
+    return create
+
+
+def contents_of(vg, *names):
+    found = vg.contents([LVS.by_name[name] for name in names])
+    assert found.keys() == set(names)
+    return [str(found[name]) for name in names]
+
+
+def test_contents_of_an_lv_are_read_if_it_has_a_device(nodes):
+    vg = nodes('active', 'inactive', 'suspended')
+    assert contents_of(vg, 'active', 'inactive', 'suspended', 'origin') == [
+        'qcow2 image of 10 GiB', 'qcow2 image of 10 GiB',
+        'not read: suspended', 'not read: it has no device node']
+
+
+def test_without_a_device_there_is_no_command(nodes, monkeypatch):
+    vg = nodes('suspended')
+    monkeypatch.setattr(samples.Samples, 'READER', ('false',))
+    assert contents_of(vg, 'inactive', 'suspended') == [
+        'not read: inactive', 'not read: suspended']
+    assert contents_of(vg) == []
+
+
+def test_a_file_in_place_of_a_device_is_not_read(nodes, monkeypatch):
+    vg = nodes('active')
+    monkeypatch.undo()
+    assert contents_of(vg, 'active') == ['not read: it has no device node']
+
+
+@pytest.mark.parametrize(('reader', 'why'), [
+    (('sh', '-c', 'echo no such luck >&2; exit 3'), 'no such luck'),
+    (('echo', 'garbage'), 'device_reader.py printed garbage'),
+    (('false',), 'exit code 1'),
+    (('sleep', '60'), 'device_reader.py took longer than 1 seconds')])
+def test_a_reader_that_fails_is_logged_and_noted(nodes, monkeypatch, caplog,
+                                                 reader, why):
+    monkeypatch.setattr(samples.Samples, 'READER', reader)
+    monkeypatch.setattr(samples.Samples, 'SECONDS', -9)
+    assert contents_of(nodes('active'), 'active', 'inactive') == [
+        'not read: see the log of cinder-volume', 'not read: inactive']
+    record, = (record for record in caplog.records
+               if record.name == 'cinder_lvm_manage.volume_group')
+    assert record.levelname == 'WARNING'
+    assert why in record.getMessage()

@@ -25,6 +25,7 @@ from unittest import mock
 
 from cinder.tests.unit.volume.drivers import test_lvm_driver as theirs
 
+from cinder_lvm_manage import contents
 from cinder_lvm_manage.any_size import FoundLV
 from cinder_lvm_manage.driver import LVMManageDriver
 from cinder_lvm_manage.volume_group import VolumeGroup
@@ -96,6 +97,8 @@ class _WithOurDriver:
         # The tests have no volume group; every volume has this LV.
         vg = mock.create_autospec(VolumeGroup, instance=True)
         vg.inventory.return_value = ZOO
+        vg.contents.side_effect = lambda lvs: {
+            lv.name: contents.NOT_READ for lv in lvs}
         group = mock.patch.object(LVMManageDriver, '_volume_group', vg)
         lv = mock.patch.object(
             LVMManageDriver, '_found', autospec=True,

@@ -12,7 +12,8 @@
 
 """Tables that are generated from the code, so that they cannot differ from it.
 
-``lvm-manage-rules`` shows a table of cinder_lvm_manage/rules.py, and
+``lvm-manage-rules`` shows a table of cinder_lvm_manage/rules.py,
+``lvm-manage-owners`` the table of cinder_lvm_manage/foreign_owners.py, and
 ``lvm-manage-modules`` the first sentences of each module's docstring.
 """
 
@@ -30,9 +31,11 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from cinder_lvm_manage import foreign_owners
 from cinder_lvm_manage import rules
 
-_TABLES = {'any': rules.AS_ANY, 'volume': rules.AS_VOLUME,
+_TABLES = {'any': rules.AS_ANY, 'contents': rules.ABOUT_CONTENTS,
+           'volume': rules.AS_VOLUME,
            'snapshot': rules.AS_SNAPSHOT}
 
 _OWNER = types.SimpleNamespace(kind='KIND', id='ID', host='HOST',
@@ -53,6 +56,10 @@ _WORDS = {
         extended='SIZE', held_by=', USER', journal_removal='', or_as_volume='',
         metadata_needed='SIZE', read_only_devices='DEVICES',
         release='COMMANDS that release it',
+        refused_image='FORMAT image', image_conversion='COMMANDS',
+        foreign_owner=types.SimpleNamespace(why='WHY', remedy='REMEDY'),
+        contents=types.SimpleNamespace(not_a_disk=types.SimpleNamespace(
+            text='METADATA', not_a_disk='REMEDY')),
         unusable_name='WHY',
         inventory=types.SimpleNamespace(metadata_free='SIZE'),
         policy=types.SimpleNamespace(thin_pool='POOL'))}
@@ -79,7 +86,7 @@ class _CodeTable(SphinxDirective):
 
 
 class Rules(_CodeTable):
-    """``.. lvm-manage-rules:: any``, or volume, or snapshot."""
+    """``.. lvm-manage-rules:: any``, or contents, volume or snapshot."""
 
     required_arguments = 1
     widths = '24 40 36'
@@ -94,6 +101,24 @@ class Rules(_CodeTable):
                 code += f' (kind ``{rule.kind.value}``)'
             yield (code, _literally(rule.why.format(**_WORDS)),
                    _literally(rule.remedy.format(**_WORDS)))
+
+
+class Owners(_CodeTable):
+    """``.. lvm-manage-owners::``, the systems whose LVs are recognized."""
+
+    widths = '30 35 35'
+    head = ('``owner``', 'If it is not a disk, the LV ...', 'What to do')
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        """Yield a row for each different line of the table."""
+        rows = {}
+        for mark in foreign_owners.MARKS:
+            owner = ', '.join(filter(None, [mark.system, mark.item]))
+            rows[tuple(
+                re.sub(r'{(\w+)}', lambda match: match[1].upper(), text)
+                for text in (owner, mark.why, mark.remedy))] = None
+        for owner, *texts in rows:
+            yield f'``{owner}``', *map(_literally, texts)
 
 
 class Modules(_CodeTable):
@@ -129,5 +154,6 @@ def _literally(text: str) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive('lvm-manage-rules', Rules)
+    app.add_directive('lvm-manage-owners', Owners)
     app.add_directive('lvm-manage-modules', Modules)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
