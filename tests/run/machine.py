@@ -33,8 +33,8 @@ _SECONDS = 3 * 3600
 # than this machine's files.
 _DISK_BYTES = 64 * 1024 ** 3
 _MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
-            'raid1', 'dm-cache', 'dm-cache-smq', 'loop', 'ext4', 'sd_mod',
-            'iscsi_tcp', 'overlay', 'nbd', 'target_core_iblock',
+            'raid1', 'dm-cache', 'dm-cache-smq', 'dm-zero', 'loop', 'ext4',
+            'sd_mod', 'iscsi_tcp', 'overlay', 'nbd', 'target_core_iblock',
             'target_core_file', 'iscsi_target_mod')
 
 # The guest has its own /etc, because iscsiadm writes to /etc/iscsi, and tgtd
