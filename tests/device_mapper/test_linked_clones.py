@@ -10,12 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Thin LVs that share blocks, as Proxmox and LXD leave them, with their data.
+"""Thin LVs that share blocks, as Proxmox VE leaves them, with their data.
 
 PVE::Storage::LvmThinPlugin (pve-storage) makes a template read-only and named
 base-ID-disk-N, a linked clone a thin snapshot of it, and, at a rollback, the
-disk anew as a thin snapshot of the snapshot. LXD makes each container a thin
-snapshot of its image (lxd/storage/drivers/driver_lvm_utils.go).
+disk anew as a thin snapshot of the snapshot. test_other_systems.py has the
+disks of other systems.
 """
 
 import hashlib
@@ -128,18 +128,6 @@ def test_the_disks_are_listed_and_managed_as_volumes(proxmox):
         'shares_blocks_with'] == 'base-100-disk-0'
 
 
-def test_a_template_says_what_to_do(proxmox):
-    lab = proxmox.lab
-    entry = lab.entry('base-100-disk-0')
-    assert 'is read-only' in entry['reason_not_safe']
-    assert ('the data of vm-101-disk-0, vm-102-disk-0'
-            in entry['reason_not_safe'])
-    lab.lvm('lvchange --permission rw {vg}/base-100-disk-0')
-    clones = {name: lab.data(name) for name in proxmox.disks}
-    lab.write(lab.manage('base-100-disk-0').name, 'changed')
-    assert {name: lab.data(name) for name in proxmox.disks} == clones
-
-
 def test_a_clone_outlives_its_template_and_the_other_way_round(proxmox):
     lab = proxmox.lab
     lab.lvm('lvchange --permission rw {vg}/base-100-disk-0')
@@ -211,17 +199,3 @@ def test_a_clone_is_managed_as_a_snapshot_only_under_its_origin(proxmox):
     snapshot.save()
     lab.driver.unmanage_snapshot(snapshot)
     assert lab.data('vm-101-disk-0') == expected
-
-
-def test_a_container_of_lxd_is_managed(lab):
-    lab.lvm('lvcreate --yes --thin --name images_a1b2 --virtualsize 16m '
-            '{vg}/{vg}-pool')
-    lab.write('images_a1b2', 'image')
-    lab.lvm('lvcreate --yes --snapshot --setactivationskip n --name '
-            'containers_web01 {vg}/images_a1b2')
-    lab.write('containers_web01', 'container', at=4 * units.Mi)
-    expected = lab.data('containers_web01')
-    volume = lab.manage('containers_web01')
-    assert lab.data(volume.name) == expected
-    lab.driver.unmanage(volume)
-    assert lab.data('containers_web01') == expected

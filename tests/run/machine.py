@@ -33,9 +33,9 @@ _SECONDS = 3 * 3600
 # than this machine's files.
 _DISK_BYTES = 64 * 1024 ** 3
 _MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
-            'raid1', 'dm-cache', 'dm-cache-smq', 'dm-delay', 'loop', 'ext4',
-            'sd_mod', 'iscsi_tcp', 'overlay', 'nbd', 'target_core_iblock',
-            'target_core_file', 'iscsi_target_mod')
+            'raid1', 'dm-cache', 'dm-cache-smq', 'dm-delay', 'dm-zero',
+            'loop', 'ext4', 'sd_mod', 'iscsi_tcp', 'overlay', 'nbd',
+            'target_core_iblock', 'target_core_file', 'iscsi_target_mod')
 
 # The guest has its own /etc, because iscsiadm writes to /etc/iscsi, and tgtd
 # reads from /etc/tgt where Cinder's targets are. (That pattern must not have
