@@ -273,12 +273,13 @@ def test_contents_of_an_lv_are_read_if_it_has_a_device(nodes):
         'not read: suspended', 'not read: it has no device node']
 
 
-def test_without_a_device_there_is_no_command(nodes, monkeypatch):
+def test_without_a_device_there_is_no_command(nodes, monkeypatch, caplog):
     vg = nodes('suspended')
     monkeypatch.setattr(samples.Samples, 'READER', ('false',))
     assert contents_of(vg, 'inactive', 'suspended') == [
         'not read: inactive', 'not read: suspended']
     assert contents_of(vg) == []
+    assert not caplog.records
 
 
 def test_a_file_in_place_of_a_device_is_not_read(nodes, monkeypatch):
