@@ -215,3 +215,22 @@ def test_volumes_of_libvirt_that_are_snapshots_are_refused(create):
         with pytest.raises(exception.ManageExistingInvalidReference,
                            match='is a snapshot of'):
             adoption.manage(name)
+
+
+_REFUSED = {
+    (other_systems.ProxmoxThick, other_systems.ProxmoxThick.create_chain):
+        dict.fromkeys(other_systems.ProxmoxThick.chain, 'image-format'),
+    (other_systems.Ovirt, other_systems.Ovirt.create_thin_disk):
+        {other_systems.Ovirt.thin_disk: 'image-format',
+         **dict.fromkeys(other_systems.Ovirt.own, 'not-a-disk')},
+    (other_systems.Ganeti,):
+        {other_systems.Ganeti.drbd_metadata: 'not-a-disk'},
+}
+
+
+@pytest.mark.parametrize(('created', 'refused'), _REFUSED.items(),
+                         ids=[created[0].__name__ for created in _REFUSED])
+def test_what_is_not_a_raw_disk_is_refused(create, created, refused):
+    adoption = create(*created)
+    for name, code in refused.items():
+        assert code in adoption.codes(name)
