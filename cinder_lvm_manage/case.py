@@ -186,10 +186,19 @@ class Case(typing.Generic[ClaimT]):
 
     @property
     def effect_on_clones(self) -> str:
-        """What becomes of the LVs that share blocks with a read-only one."""
+        """What making the LV writable does to those that share its blocks."""
         sharing = self.inventory.sharing_blocks_with(self.lv)
-        return (f'; the data of {", ".join(sharing)}, which share blocks with '
-                'it, do not change' if sharing else '')
+        return (f'; this does not change {", ".join(sharing)}, which '
+                f'{"shares" if len(sharing) == 1 else "share"} blocks with it'
+                if sharing else '')
+
+    @property
+    def remedy_of_snapshot(self) -> str:
+        """How to manage an LV that can only be a snapshot."""
+        origin = self.inventory.by_name.get(self.lv.origin)
+        return (f'manage it as a snapshot, once {origin.name} is managed'
+                if origin and origin.visible else
+                'copy it to a new LV and manage that')
 
     @property
     def or_as_volume(self) -> str:

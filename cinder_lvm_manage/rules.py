@@ -367,7 +367,8 @@ AS_ANY: tuple[Rule[Claim], ...] = (
          Kind.TYPE_MISMATCH),
     Rule('thick-on-thin-backend',
          lambda case: (case.policy.thin_pool is not None
-                       and not case.lv.is_thin),
+                       and not case.lv.is_thin
+                       and 'pool' not in case.lv.layouts),
          "is thick, but this backend's volumes are in thin pool "
          '{case.policy.thin_pool}',
          'manage it with a backend that has lvm_type = default',
@@ -399,7 +400,7 @@ AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (
     Rule('snapshot',
          lambda case: not case.policy.names.can_be_volume(case.lv),
          'is a snapshot of {lv.origin}',
-         'manage it as a snapshot, once {lv.origin} is managed'),
+         '{case.remedy_of_snapshot}'),
     Rule('merging-origin',
          lambda case: case.lv.attr.volume_type == VolumeType.MERGING_ORIGIN,
          'has a snapshot that is being merged into it',

@@ -67,6 +67,8 @@ COLUMNS = (
     Column('Safe', lambda lv: lv.safe),
     Column('Codes', lambda lv: format_columns.ListColumn(lv.codes)),
     Column('Reasons', lambda lv: lv.reason),
+    Column('Owner', lambda lv: lv.owner),
+    Column('Contents', lambda lv: lv.contents),
     Column('Layout', lambda lv: lv.layout),
     Column('Tags', lambda lv: lv.tags),
     Column('Source ID', lambda lv: lv.source_id),

@@ -31,7 +31,7 @@ LVM_MANAGE = 'cinder_lvm_manage'
 
 # Keys of extra_info that have an attribute of their own.
 _ATTRIBUTES = ('driver', 'reasons', 'source_id', 'size_bytes',
-               'size_bytes_managed', 'layout', 'tags')
+               'size_bytes_managed', 'layout', 'tags', 'owner', 'contents')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,8 @@ class Manageable:
     :ivar driver: LVM_MANAGE for cinder_lvm_manage, empty for most others
     :ivar size: in bytes
     :ivar size_managed: in bytes, after managing has extended it
+    :ivar owner: another system that created the LV
+    :ivar contents: what the LV contains, for people
     :ivar more: the rest of extra_info
     """
 
@@ -111,6 +113,8 @@ class Manageable:
     size_managed: int | None = None
     layout: str = ''
     tags: str = ''
+    owner: str = ''
+    contents: str = ''
     more: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -130,6 +134,7 @@ class Manageable:
             size=_number(info.get('size_bytes')),
             size_managed=_number(info.get('size_bytes_managed')),
             layout=info.get('layout', ''), tags=info.get('tags', ''),
+            owner=info.get('owner', ''), contents=info.get('contents', ''),
             more={name: text for name, text in info.items()
                   if name not in _ATTRIBUTES})
 

@@ -186,7 +186,7 @@ def test_a_template_is_made_writable_and_adopted(create):
     system = adoption.system
     reason = adoption.entries()['base-100-disk-0']['reason_not_safe']
     assert 'is read-only' in reason
-    assert 'the data of vm-101-disk-0, vm-102-disk-0' in reason
+    assert 'does not change vm-101-disk-0, vm-102-disk-0' in reason
     system.lvm('lvchange --permission rw {vg}/base-100-disk-0')
     clones = {disk: adoption.digest(disk) for disk in system.disks}
     volume = adoption.manage('base-100-disk-0')

@@ -100,7 +100,9 @@ def test_a_list_has_the_same_columns_in_every_format(lab):
         f'lv-{number:05}' for number in range(9, -1, -1)]
     assert rows[0] == {
         'Name': 'lv-00009', 'Size': 12582912, 'GiB': 1, 'Safe': True,
-        'Codes': [], 'Reasons': '', 'Layout': 'linear', 'Tags': '',
+        'Codes': [], 'Reasons': '', 'Owner': '',
+        'Contents': 'not read: it has no device node', 'Layout': 'linear',
+        'Tags': '',
         'Source ID': group.names()['lv-00009']}
     assert yaml.safe_load(formats['yaml']) == rows
     assert [row['Name'] for row in csv.DictReader(

@@ -408,8 +408,20 @@ class SnapshotTest(unittest.TestCase):
         lvs = dataclasses.replace(lvs, lvs=tuple(
             base if lv.name == 'thin' else lv for lv in lvs.lvs))
         judged = as_volume(lvs, 'thin', THIN)
-        self.assertIn('the data of thin-snapshot', judged.reason)
-        self.assertIn('do not change', judged.reason)
+        self.assertIn('this does not change thin-snapshot, which shares '
+                      'blocks with it', judged.reason)
+
+    def test_a_snapshot_of_a_hidden_origin_is_to_be_copied(self):
+        lvs = inventory('zoo')
+        hidden = lvs.by_name['origin']._replace(visible=False)
+        lvs = dataclasses.replace(lvs, lvs=tuple(
+            hidden if lv.name == 'origin' else lv for lv in lvs.lvs))
+        self.assertIn('copy it to a new LV and manage that',
+                      as_volume(lvs, 'thick-snapshot').reason)
+
+    def test_a_thin_pool_is_not_called_thick(self):
+        self.assertEqual(['thin-pool'],
+                         codes(as_volume('zoo', 'scratch-pool', THIN)))
 
     def test_a_clone_that_cinder_named_is_no_snapshot(self):
         self.assertIn('is not a snapshot',

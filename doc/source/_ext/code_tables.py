@@ -56,6 +56,9 @@ _WORDS = {
         extended='SIZE', held_by=', USER', journal_removal='', or_as_volume='',
         metadata_needed='SIZE', read_only_devices='DEVICES',
         release='COMMANDS that release it',
+        remedy_of_snapshot=(
+            'manage it as a snapshot, once ORIGIN is managed; if ORIGIN is '
+            'hidden, copy it to a new LV and manage that'),
         refused_image='FORMAT image', image_conversion='COMMANDS',
         foreign_owner=types.SimpleNamespace(why='WHY', remedy='REMEDY'),
         contents=types.SimpleNamespace(not_a_disk=types.SimpleNamespace(

@@ -36,7 +36,9 @@ SAFE: dict[str, Any] = {
     'reason_not_safe': None, 'cinder_id': None,
     'extra_info': {'driver': 'cinder_lvm_manage', 'reasons': '[]',
                    'source_id': 'id-1', 'size_bytes': '4194304',
-                   'layout': 'linear', 'attr': '-wi-------', 'tags': 'a,b'}}
+                   'layout': 'linear', 'attr': '-wi-------', 'tags': 'a,b',
+                   'owner': 'Proxmox VE, guest 101',
+                   'contents': 'ext4 file system'}}
 THIN_POOL = {'code': 'thin-pool', 'kind': 'unsafe', 'why': 'is a thin pool',
              'remedy': 'manage the thin volumes in it'}
 IN_USE = {'code': 'in-use', 'kind': 'unsafe',

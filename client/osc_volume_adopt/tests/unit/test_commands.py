@@ -109,8 +109,9 @@ class CommandsTest(fakes.InAFolder):
                                                'name:desc'))
         self.assertEqual(
             {'Name': 'data1', 'Size': 4194304, 'GiB': 1, 'Safe': True,
-             'Codes': [], 'Reasons': '', 'Layout': 'linear', 'Tags': 'a,b',
-             'Source ID': 'id-1'}, first)
+             'Codes': [], 'Reasons': '', 'Owner': 'Proxmox VE, guest 101',
+             'Contents': 'ext4 file system', 'Layout': 'linear',
+             'Tags': 'a,b', 'Source ID': 'id-1'}, first)
         self.assertIsNone(second['Size'])
         self.assertIn('"data1","4194304",1,True,', self.listed('-f', 'csv'))
 
