@@ -18,7 +18,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sysconfig
 from unittest import mock
@@ -186,7 +185,6 @@ def test_a_release_note_is_created(tmp_path):
     assert note.read_text()
 
 
-@pytest.mark.skipif(not shutil.which('jq'), reason='needs jq')
 def test_jq_finds_the_lvs_in_use(tmp_path):
     line, = documented.lines_of(documented.JQ)
     answer = [{'reference': {'source-name': name},
