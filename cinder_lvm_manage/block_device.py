@@ -166,13 +166,13 @@ def _mounts() -> Iterator[_Use]:
 def _swaps() -> Iterator[_Use]:
     for line in _lines(_PROC / 'swaps')[1:]:
         path = _unescaped(line.partition(' ')[0])
-        if device := _number(path):
+        if device := number(path):
             yield _Use(device, 'used as swap', _command('swapoff', path))
 
 
 def _loops() -> Iterator[_Use]:
     for file in sorted(_BLOCK.glob('loop*/loop/backing_file')):
-        if device := _number(_read(file)):
+        if device := number(_read(file)):
             loop = file.parents[1]
             yield _Use(device, f'held by loop device /dev/{loop.name}',
                        _command('losetup', '--detach', f'/dev/{loop.name}'),
@@ -208,7 +208,7 @@ def _backing_device(info: str) -> str:
     if numbers:
         return ':'.join(numbers[-1])
     file = re.search(r'\sFile:\s(.+)\s\sSize:\s\d+\s\sMode:', info, re.DOTALL)
-    return _number(file[1]) if file else ''
+    return number(file[1]) if file else ''
 
 
 def _namespaces() -> Iterator[_Use]:
@@ -217,7 +217,7 @@ def _namespaces() -> Iterator[_Use]:
             'nvmet/subsystems/*/namespaces/*/device_path')):
         namespace = path.parent
         enabled = namespace / 'enable'
-        if _read(enabled) == '1' and (device := _number(_read(path))):
+        if _read(enabled) == '1' and (device := number(_read(path))):
             yield _Use(device,
                        f'exported by nvmet as namespace {namespace.name} of '
                        f'{namespace.parents[1].name}',
@@ -335,7 +335,7 @@ def _node(device: str) -> str:
             else f'/dev/{_DEVICES.joinpath(device).resolve().name}')
 
 
-def _number(path: str) -> str:
+def number(path: str) -> str:
     """Return the major:minor of a block device's node; '' for another file.
 
     Only files in /dev are looked at: a file server may not answer.

@@ -85,6 +85,12 @@ class Case(typing.Generic[ClaimT]):
         return 'already-managed'
 
     @property
+    def on_host(self) -> str:
+        """Where the owner is; empty if Cinder records no host for it."""
+        host = self.claim.owner.host if self.claim.owner else ''
+        return f' on {host}' if host else ''
+
+    @property
     def journal_removal(self) -> str:
         """The command that removes an adoption's tags; empty without any."""
         tags = sorted(adoption.journal_tags(self.lv))
@@ -129,7 +135,7 @@ class Case(typing.Generic[ClaimT]):
             f'--ignoreactivationskip {self.inventory.vg_name}/{self.lv.name}`;'
             ' then ' if self.lv.activation.active is False else '')
         return activation + self.refused_images[0].conversion(
-            self.inventory.vg_name, self.lv.name)
+            self.inventory.vg_name, self.lv.name, self.policy.thin_pool)
 
     @property
     def unusable_name(self) -> str:

@@ -28,20 +28,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import io
 import re
 import struct
 import typing
 
+from oslo_log import log as logging
 from oslo_utils import units
 from oslo_utils.imageutils import format_inspector
+
+LOG = logging.getLogger(__name__)
 
 # oslo.utils reports these as formats too, but they are the contents of raw
 # disks.
 RAW = frozenset({'raw', 'gpt', 'iso', 'luks'})
 # The formats whose header has the size of the disk at a place that is read.
 _SIZED = frozenset({'qcow2', 'vdi', 'vhd', 'vmdk'})
+_FORMATS = tuple(sorted(format_inspector.ALL_FORMATS.keys() - RAW))
 _QEMU_NAMES = {'vhd': 'vpc'}
 
 # Shown as they are, like letters and digits: they mean nothing to a terminal,
@@ -77,8 +82,12 @@ class Image:
             text += ' with an external data file'
         return text
 
-    def conversion(self, vg_name: str, lv_name: str) -> str:
-        """Return how to copy the disk in the image to an LV of its own."""
+    def conversion(self, vg_name: str, lv_name: str,
+                   thin_pool: str | None) -> str:
+        """Return how to copy the disk in the image to an LV of its own.
+
+        :param thin_pool: the pool to create that LV in; None for a thick LV
+        """
         device = f'/dev/{vg_name}/{lv_name}'
         name = _QEMU_NAMES.get(self.format, self.format)
         check = (f'check with `qemu-img info -f {name} {device}` that the '
@@ -88,10 +97,12 @@ class Image:
                                  f'`qemu-img info -f {name} {device}` shows')
         if self.virtual_size:
             size, unknown = f'{-(-self.virtual_size // 512) * 512}b', ''
-        return (f'{check}run `lvcreate --size {size} --name NEWNAME '
-                f'{vg_name}` and `qemu-img convert -n -f {name} -O raw '
-                f'{device} /dev/{vg_name}/NEWNAME`, and manage NEWNAME'
-                f'{unknown}')
+        new = (f'--thin --virtualsize {size} --name NEWNAME '
+               f'{vg_name}/{thin_pool}' if thin_pool
+               else f'--size {size} --name NEWNAME {vg_name}')
+        return (f'{check}run `lvcreate {new}` and `qemu-img convert -n -f '
+                f'{name} -O raw {device} /dev/{vg_name}/NEWNAME`, and manage '
+                f'NEWNAME{unknown}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +126,14 @@ class Contents:
         formats
     :ivar note: why the contents, or a part of them, are not known; empty if
         they are known
+    :ivar failed: the device could not be read, or the bytes not be identified:
+        it may contain anything
     """
 
     findings: tuple[Finding, ...] = ()
     images: tuple[Image, ...] = ()
     note: str = ''
+    failed: bool = False
 
     def __str__(self) -> str:
         return '; '.join([*map(str, self.images),
@@ -144,6 +158,7 @@ NOT_READ = Contents(note='not read: lvm_manage_read_contents is off')
 INACTIVE = Contents(note='not read: inactive')
 SUSPENDED = Contents(note='not read: suspended')
 NO_DEVICE = Contents(note='not read: it has no device node')
+OWNED = Contents(note='not read: Cinder manages it')
 FAILED = Contents(note='not read: see the log of cinder-volume')
 
 
@@ -204,21 +219,32 @@ _VG = re.compile(rb'([A-Za-z0-9+_.-]{1,127}) \{\n')
 
 
 def of(head: bytes, tail: bytes, identified: Mapping[str, str],
-       note: str = '') -> Contents:
+       note: str = '', failed: bool = False) -> Contents:
     """Return what an LV contains.
 
     :param head: its first bytes, with zeros for those that were not read
     :param tail: its last bytes, likewise; empty if head is the whole LV
     :param identified: the names and values that libblkid found
     :param note: why something was not read or not identified
+    :param failed: see Contents
     """
-    images = tuple(_images(head))
+    images = []
+    for name in _FORMATS:
+        try:
+            image = _image(name, head)
+        except Exception as exc:  # noqa: BLE001 - anyone can write these bytes
+            LOG.debug('oslo.utils cannot parse the header of an LV as %s: %r',
+                      name, exc)
+            note = note or f'not identified: it may be a {name} image'
+            failed = True
+        else:
+            images += [image] if image else []
     findings = [*_signatures(head), *_findings(identified, head)]
     if not (images or findings or note):
         zeros = not (head.strip(b'\0') or tail.strip(b'\0'))
         findings = [Finding('zeros at its start and end' if zeros
                             else 'unknown data')]
-    return Contents(tuple(findings), images, note)
+    return Contents(tuple(findings), tuple(images), note, failed)
 
 
 def printable(text: str, length: int = _LONGEST) -> str:
@@ -246,19 +272,26 @@ def _escaped(character: str) -> str:
     return f'\\u{code:04x}' if code <= 0xffff else f'\\U{code:08x}'
 
 
-def _images(head: bytes) -> Iterator[Image]:
-    """Return the image formats of which these bytes are a valid header."""
-    wrapper = format_inspector.InspectWrapper(io.BytesIO(head))
+def _image(name: str, head: bytes) -> Image | None:
+    """Return the image of this format, if these bytes are its header.
+
+    The inspector of oslo.utils can raise any exception.
+    """
+    wrapper = format_inspector.InspectWrapper(io.BytesIO(head),
+                                              allowed_formats=[name])
     wrapper.read(len(head))
     wrapper.close()
-    for inspector in sorted(wrapper.formats or (), key=str):
-        name = str(inspector)
-        if name not in RAW:
-            yield Image(
-                name,
-                (inspector.virtual_size or None) if name in _SIZED else None,
-                _backing_file(head) if name == 'qcow2' else '',
-                tuple(_failed_checks(inspector)))
+    inspector = next((found for found in wrapper.formats or ()
+                      if str(found) == name), None)
+    if inspector is None:
+        return None
+    size = None
+    if name in _SIZED:
+        # A text descriptor of VMDK has none.
+        with contextlib.suppress(KeyError):
+            size = inspector.virtual_size or None
+    return Image(name, size, _backing_file(head) if name == 'qcow2' else '',
+                 tuple(_failed_checks(inspector)))
 
 
 def _failed_checks(inspector: format_inspector.FileInspector) -> list[str]:

@@ -27,13 +27,14 @@ Standard input is a JSON object:
 - devices: a list of [path, [[offset, length, position], ...]]; the bytes at
   this offset of the device are copied to this position of the target
 
-Standard output is a JSON list: for each device, why it was not read, or an
-empty text.
+Standard output is a JSON list: for each device, why it was not read; an empty
+text if it was read, and null if it was not reached in time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+import errno
 import json
 import os
 import select
@@ -58,7 +59,7 @@ class Child:
     :ivar deadline: time limit for the next outcome
     """
 
-    def __init__(self, request: dict[str, Any], target: int,
+    def __init__(self, request: dict[str, Any],
                  numbers: Sequence[int]) -> None:
         self.left = list(numbers)
         self._seconds = request['device_seconds']
@@ -69,7 +70,7 @@ class Child:
                 _detach()
                 for number in numbers:
                     path, extents = request['devices'][number]
-                    error = _copy(path, extents, target)
+                    error = _copy(path, extents, request['target'])
                     os.write(outcomes, bytes([error]))
             finally:
                 os._exit(0)
@@ -92,16 +93,18 @@ class Child:
         os.close(self.pipe)
 
 
-def read(request: dict[str, Any]) -> list[str]:
-    """Copy the devices' bytes; return why each was not read, or ''."""
-    target = _memory(request['target'])
+def read(request: dict[str, Any]) -> list[str | None]:
+    """Copy the devices' bytes; return why each was not read.
+
+    :returns: for each device an empty text if it was read, and None if it was
+        not reached in time
+    """
+    os.close(_memory(request['target']))
     end = time.monotonic() + request['seconds']
-    late = ('not read: reading all LVs took longer than '
-            f"{request['seconds']} seconds")
-    outcomes = [late] * len(request['devices'])
+    outcomes: list[str | None] = [None] * len(request['devices'])
     shares = [range(len(outcomes))[first::_AT_ONCE]
               for first in range(_AT_ONCE)]
-    children = [Child(request, target, share) for share in shares if share]
+    children = [Child(request, share) for share in shares if share]
     while children and time.monotonic() < end:
         next_deadline = min(end, *(child.deadline for child in children))
         ready, _, _ = select.select(
@@ -125,7 +128,7 @@ def read(request: dict[str, Any]) -> list[str]:
                 number, *rest = child.left
                 outcomes[number] = f'not read: {why}'
                 if rest:
-                    children.append(Child(request, target, rest))
+                    children.append(Child(request, rest))
     for child in children:
         child.leave()
     return outcomes
@@ -146,30 +149,44 @@ def _detach() -> None:
         os.dup2(nothing, standard)
 
 
-def _copy(path: str, extents: Sequence[Sequence[int]], target: int) -> int:
+def _copy(path: str, extents: Sequence[Sequence[int]], target: str) -> int:
     """Copy the extents of a device; return an error number, 0 for none."""
+    blocks = []
+    error = 0
     try:
         device = os.open(path, os.O_RDONLY)
         try:
             for offset, length, position in extents:
-                while length and (block := os.pread(device, length, offset)):
-                    _write(block, target, position)
-                    offset += len(block)
-                    position += len(block)
-                    length -= len(block)
+                blocks.append((_read(device, offset, length), position))
         finally:
             os.close(device)
     except OSError as exc:
-        return exc.errno or _UNKNOWN
-    return 0
+        error = exc.errno or _UNKNOWN
+    # Only now: a process that hangs in a read must not keep the target.
+    memory = _memory(target)
+    for block, position in blocks:
+        _write(block, memory, position)
+    os.close(memory)
+    return error
 
 
-def _write(block: bytes, target: int, position: int) -> None:
+def _read(device: int, offset: int, length: int) -> bytes:
+    """:raises OSError: the device ends before that"""
+    block = b''
+    while len(block) < length:
+        part = os.pread(device, length - len(block), offset + len(block))
+        if not part:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        block += part
+    return block
+
+
+def _write(block: bytes, memory: int, position: int) -> None:
     for start in range(0, len(block), _PAGE):
         page = block[start:start + _PAGE]
-        # The target already has zeros there, which use no memory.
+        # The memory already has zeros there, which use no memory.
         if page != _ZEROS:
-            os.pwrite(target, page, position + start)
+            os.pwrite(memory, page, position + start)
 
 
 def _outcome(error: int) -> str:

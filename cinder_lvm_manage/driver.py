@@ -339,8 +339,9 @@ class LVMManageDriver(AnySizeLVMDriver):
                claimant: Claimant) -> Verdict:
         policy = self._policy
         users = () if policy.in_use else self._users([lv]).get(lv.device, ())
-        return verdict.judge(lv, inventory, claimant(lv, inventory), policy,
-                             users, self._contents([lv])[lv.name])
+        claim = claimant(lv, inventory)
+        return verdict.judge(lv, inventory, claim, policy, users,
+                             self._contents([lv], {lv.name: claim})[lv.name])
 
     def _accept_contents(self, found: Candidate,
                          activated: LogicalVolume) -> None:
@@ -351,13 +352,25 @@ class LVMManageDriver(AnySizeLVMDriver):
         """
         verdict.judge_contents(
             found.lv, found.inventory, self._policy,
-            self._contents([activated])[activated.name]).raise_for(found.lv)
+            self._contents([activated], {})[activated.name]
+            ).raise_for(found.lv)
 
-    def _contents(self, lvs: Sequence[LogicalVolume]) -> dict[str, Contents]:
-        """Return what the LVs contain, by name."""
-        if self.configuration.lvm_manage_read_contents:
-            return self._volume_group.contents(lvs)
-        return dict.fromkeys((lv.name for lv in lvs), contents.NOT_READ)
+    def _contents(self, lvs: Sequence[LogicalVolume],
+                  claims: Mapping[str, VolumeClaim | SnapshotClaim]
+                  ) -> dict[str, Contents]:
+        """Return what the LVs contain, by name.
+
+        Those that Cinder manages are not read: their users write what they
+        want.
+
+        :param claims: by LV name
+        """
+        if not self.configuration.lvm_manage_read_contents:
+            return dict.fromkeys((lv.name for lv in lvs), contents.NOT_READ)
+        owned = {name for name, claim in claims.items() if claim.owner}
+        return (dict.fromkeys(owned, contents.OWNED)
+                | self._volume_group.contents(
+                    [lv for lv in lvs if lv.name not in owned]))
 
     def _users(self, lvs: Iterable[LogicalVolume]
                ) -> dict[str, tuple[User, ...]]:
@@ -376,7 +389,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         """
         policy = self._policy
         users = self._users(lvs)
-        found = self._contents(lvs)
+        found = self._contents(lvs, claims)
         return [listing.entry(lv, inventory, claims[lv.name],
                               verdict.judge(lv, inventory, claims[lv.name],
                                             policy, users.get(lv.device, ()),

@@ -126,6 +126,8 @@ def main() -> None:
     libblkid = Libblkid()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The parent may have blocked it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     print('libblkid', flush=True)
     end = time.monotonic() + request['seconds']
     for size, extents in request['devices']:

@@ -104,7 +104,7 @@ AS_ANY: tuple[Rule[Claim], ...] = (
     Rule('id-in-name',
          lambda case: case.ownership == 'id-in-name',
          'has the ID of {claim.owner.kind} {claim.owner.id} in its name, '
-         'which Cinder has on {claim.owner.host}',
+         'which exists in Cinder{case.on_host}',
          'if volume_name_template or snapshot_name_template has been '
          'changed, change it back, because the LV is that '
          "{claim.owner.kind}'s; otherwise rename the LV with `lvrename {vg} "
@@ -384,6 +384,11 @@ ABOUT_CONTENTS: tuple[Rule[Claim], ...] = (
          'see the image file as their disk',
          '{case.image_conversion}; or allow the format with '
          'lvm_manage_image_formats'),
+    Rule('contents-unknown',
+         lambda case: case.contents.failed,
+         'has contents that cannot be determined ({case.contents.note})',
+         'check the device with `wipefs --no-act /dev/{vg}/{lv.name}` and the '
+         'kernel log; or set lvm_manage_read_contents = False'),
     # By names and tags.
     Rule('not-a-disk',
          lambda case: case.foreign_owner and case.foreign_owner.why,

@@ -40,13 +40,16 @@ LOG = logging.getLogger(__name__)
 HEAD = 128 * units.Ki
 TAIL = 64 * units.Ki
 
-_LIBBLKID = (sys.executable, '-I', libblkid.__file__)
+_LIBBLKID = (sys.executable, '-I', '-S', libblkid.__file__)
 
 # Time limits in seconds: for one device, for reading all of them, and for
 # identifying all of them. Cinder's API waits 60 seconds for a listing.
 _DEVICE_SECONDS = 5
 _READ_SECONDS = 20
 _IDENTIFY_SECONDS = 15
+_NOT_REACHED = ('not read: reading all LVs took longer than '
+                f'{_READ_SECONDS} seconds')
+_FAILED_ON_IT = 'libblkid failed on it'
 
 
 class ReaderError(Exception):
@@ -77,10 +80,14 @@ class _Device(typing.NamedTuple):
 
 
 class _Identified(typing.NamedTuple):
-    """The names and values that libblkid found, or why they are not known."""
+    """The names and values that libblkid found, or why they are not known.
+
+    :ivar failed: because of the sample, which may then be anything
+    """
 
     values: Mapping[str, str] = {}
     note: str = ''
+    failed: bool = False
 
 
 class Samples:
@@ -93,7 +100,8 @@ class Samples:
     :param devices: size in bytes by path
     """
 
-    READER: typing.ClassVar = (sys.executable, '-I', device_reader.__file__)
+    READER: typing.ClassVar = (sys.executable, '-I', '-S',
+                               device_reader.__file__)
     # The time limit of device_reader.py.
     SECONDS: typing.ClassVar = _READ_SECONDS
 
@@ -101,10 +109,11 @@ class Samples:
         self._devices = [
             _Device.at(path, size, number * (HEAD + TAIL))
             for number, (path, size) in enumerate(devices.items())]
-        self._memory = os.memfd_create('cinder_lvm_manage')
-        os.ftruncate(self._memory, len(devices) * (HEAD + TAIL))
 
     def __enter__(self) -> Samples:
+        self._memory = os.memfd_create('cinder_lvm_manage')
+        # It has no content yet: it can only grow.
+        os.ftruncate(self._memory, len(self._devices) * (HEAD + TAIL))
         return self
 
     def __exit__(self, kind: type[BaseException] | None,
@@ -130,7 +139,9 @@ class Samples:
         return {
             device.path: contents.of(
                 self._bytes(device.head), self._bytes(device.tail),
-                identified.values, unread or identified.note)
+                identified.values,
+                _NOT_REACHED if unread is None else unread or identified.note,
+                bool(unread) or identified.failed)
             for device, unread, identified in zip(
                 self._devices, self._unread(report), self._identified(),
                 strict=True)}
@@ -142,8 +153,9 @@ class Samples:
     def _bytes(self, extent: _Extent) -> bytes:
         return os.pread(self._memory, extent.length, extent.position)
 
-    def _unread(self, report: str) -> list[str]:
-        """Return why each device was not read; an empty text if it was."""
+    def _unread(self, report: str) -> list[str | None]:
+        """Return why each device was not read, as device_reader.py prints it.
+        """
         try:
             unread = json.loads(report)
         except (ValueError, RecursionError) as exc:
@@ -151,7 +163,8 @@ class Samples:
                               f'{contents.printable(report)}') from exc
         if not (isinstance(unread, list)
                 and len(unread) == len(self._devices)
-                and all(isinstance(why, str) for why in unread)):
+                and all(why is None or isinstance(why, str)
+                        for why in unread)):
             raise ReaderError('device_reader.py did not print one text for '
                               f'each device: {contents.printable(report)}')
         return unread
@@ -183,8 +196,9 @@ class Samples:
                 why = ('identifying the contents of all LVs took longer than '
                        f'{_IDENTIFY_SECONDS} seconds')
             else:
-                why, missing = 'libblkid failed on it', min(1, missing)
-            identified += [_Identified(note=f'not identified: {why}')
+                why, missing = _FAILED_ON_IT, min(1, missing)
+            identified += [_Identified(note=f'not identified: {why}',
+                                       failed=why == _FAILED_ON_IT)
                            ] * missing
         return identified
 
@@ -193,5 +207,5 @@ def _parsed(line: str) -> _Identified:
     values = json.loads(line)
     if values is None:
         return _Identified(note='not identified: contradictory signatures, '
-                                'see wipefs(8)')
+                                'see wipefs(8)', failed=True)
     return _Identified(values)

@@ -23,7 +23,6 @@ from collections.abc import Mapping
 import dataclasses
 import errno
 import os
-import pathlib
 import re
 
 from os_brick import executor
@@ -32,6 +31,7 @@ import os_brick.utils
 from oslo_concurrency import processutils
 from oslo_log import log as logging
 
+from cinder_lvm_manage import block_device
 from cinder_lvm_manage import contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import logical_volume
@@ -146,6 +146,8 @@ _FIND_OPEN_FILES = (
     '-name', 'mountinfo', '-exec', 'grep', '--with-filename', '--text',
     '--no-messages', '--fixed-strings')
 _FIND_SECONDS = 10
+# That of an LV whose device LVM does not know.
+_NO_DEVICE_NUMBER = '-1:-1'
 # More than the reader of contents needs to end by itself.
 _READER_GRACE_SECONDS = 10
 _ENDED_MEANWHILE = re.compile(
@@ -326,7 +328,7 @@ class VolumeGroup(executor.Executor):
                  if not lv.is_suspended}
         # Whatever the LV's state is: it may not be known, or have changed.
         devices = {nodes[lv.name]: lv.size for lv in lvs if lv.name in nodes
-                   and pathlib.Path(nodes[lv.name]).is_block_device()}
+                   and _leads_to(nodes[lv.name], lv)}
         found = self._contents_of(devices) if devices else {}
         return {lv.name: found.get(nodes.get(lv.name, ''), _not_read(lv))
                 for lv in lvs}
@@ -389,6 +391,15 @@ def _reasons(exc: processutils.ProcessExecutionError) -> list[str]:
     """Return the lines that a command printed when it failed."""
     return ((exc.stderr or '').strip() or exc.description
             or f'exit code {exc.exit_code}').splitlines()
+
+
+def _leads_to(node: str, lv: LogicalVolume) -> bool:
+    """Return whether the node is that of the LV's device.
+
+    A link that udev did not update can lead to another LV's device.
+    """
+    number = block_device.number(node)
+    return bool(number) and lv.device in (number, _NO_DEVICE_NUMBER)
 
 
 def _not_read(lv: LogicalVolume) -> Contents:

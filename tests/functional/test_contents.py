@@ -24,6 +24,7 @@ from cinder import exception
 import pytest
 
 from cinder_lvm_manage import samples
+from cinder_lvm_manage import volume_group
 from tests.functional.test_volumes import by_name
 from tests.functional.test_volumes import list_volumes
 from tests.lab.device_nodes import device_nodes
@@ -189,7 +190,8 @@ def test_no_control_character_of_a_label_is_shown(lab):
 
 def test_a_hanging_device_does_not_affect_others(lab, tmp_path, monkeypatch):
     # A pipe that nobody writes to stands in for it.
-    monkeypatch.setattr(pathlib.Path, 'is_block_device', pathlib.Path.exists)
+    monkeypatch.setattr(volume_group, '_leads_to',
+                        lambda node, lv: pathlib.Path(node).exists())
     monkeypatch.setattr(samples, '_DEVICE_SECONDS', 0.5)
     os.mkfifo(tmp_path / 'pipe')
     for name in ('ext4', 'qcow2'):
@@ -201,7 +203,7 @@ def test_a_hanging_device_does_not_affect_others(lab, tmp_path, monkeypatch):
         'ext4': 'ext4 file system "data"',
         'hanging': 'not read: no answer within 0.5 seconds',
         'qcow2': 'qcow2 image of 10 GiB'}
-    assert listed['hanging']['safe_to_manage']
+    assert codes(listed['hanging']) == ['contents-unknown']
     assert not listed['qcow2']['safe_to_manage']
 
 
@@ -211,7 +213,7 @@ def test_a_volume_in_cinder_may_contain_an_image(lab, volume):
     lab.create(owned.name, recorded('qcow2'))
     entry, = list_volumes(driver, [owned])
     assert codes(entry) == ['already-managed']
-    assert entry['extra_info']['contents'] == 'qcow2 image of 10 GiB'
+    assert entry['extra_info']['contents'] == 'not read: Cinder manages it'
 
 
 PROXMOX = {

@@ -113,7 +113,7 @@ def host(tmp_path, monkeypatch):
     for name, path in {'_PROC': 'proc', '_DEVICES': 'devices',
                        '_BLOCK': 'block', '_CONFIGFS': 'config'}.items():
         monkeypatch.setattr(block_device, name, tmp_path / path)
-    monkeypatch.setattr(block_device, '_number', number)
+    monkeypatch.setattr(block_device, 'number', number)
     return Host(tmp_path)
 
 
@@ -371,4 +371,4 @@ def test_each_file_is_read_once_however_many_devices_there_are(host,
 
 @pytest.mark.parametrize('path', ['/dev/null', '/dev/not-there', '/', ''])
 def test_a_path_that_is_no_block_device(path):
-    assert block_device._number(path) == ''
+    assert block_device.number(path) == ''

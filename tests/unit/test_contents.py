@@ -141,7 +141,7 @@ CHECK = ('check with `qemu-img info -f {name} /dev/vg/lv` that the files it '
 ])
 def test_the_remedy_converts_the_image(sample, text):
     image, = contents.of(recorded(sample).head, b'', {}).images
-    assert image.conversion('vg', 'lv') == text
+    assert image.conversion('vg', 'lv', None) == text
 
 
 @pytest.mark.skipif(not shutil.which('qemu-img'), reason='needs qemu-img')
@@ -149,7 +149,7 @@ def test_the_remedy_converts_the_image(sample, text):
                                   if 'image' in DESCRIPTIONS[name]])
 def test_qemu_knows_the_format_that_the_remedy_names(name):
     image, = contents.of(recorded(name).head, b'', {}).images
-    command = re.search(r'-f (\S+)', image.conversion('vg', 'lv'))
+    command = re.search(r'-f (\S+)', image.conversion('vg', 'lv', None))
     assert command
     assert command[1] in subprocess.run(
         ['qemu-img', '--help'], check=True, text=True,
@@ -245,7 +245,7 @@ def test_hostile_labels_and_names_are_escaped(describe):
 def test_an_absurd_size_is_shown_as_it_is():
     huge = changed('qcow2', (24, b'\xff' * 8))
     image, = contents.of(huge.head, b'', {}).images
-    assert image.conversion('vg', 'lv').startswith(
+    assert image.conversion('vg', 'lv', None).startswith(
         'run `lvcreate --size 18446744073709551616b ')
 
 
@@ -279,7 +279,23 @@ def test_no_bytes_raise_an_error(sample):
     found = contents.of(sample.head, sample.tail, {'TYPE': 'LVM2_member'})
     assert SHOWN.fullmatch(str(found))
     for image in found.images:
-        assert SHOWN.fullmatch(image.conversion('vg', 'lv').replace('`', ''))
+        assert SHOWN.fullmatch(
+            image.conversion('vg', 'lv', None).replace('`', ''))
+
+
+@pytest.mark.parametrize(('head', 'images'), [
+    (b'x' * 512 + b'\xff' + bytes(2000), ()),
+    (b'createType="monolithicSparse"\n'.ljust(600), ('vmdk',)),
+    (b'# Disk DescriptorFile\n'.ljust(512, b'x') + b'\xff' * 100, ())])
+def test_text_that_oslo_utils_cannot_parse_is_refused(head, images):
+    found = contents.of(head, b'', {})
+    assert tuple(image.format for image in found.images) == images
+    assert found.failed or found.images
+
+
+def test_the_disk_in_an_image_can_be_copied_to_a_thin_lv():
+    assert ('lvcreate --thin --virtualsize 1048576b --name NEWNAME vg/pool'
+            in Image('qcow2', 1 << 20).conversion('vg', 'lv', 'pool'))
 
 
 @settings(deadline=None, max_examples=10)
@@ -301,6 +317,6 @@ def test_no_bytes_stop_the_identification(tmp_path_factory, lvs):
 
 
 def test_a_format_that_oslo_utils_adds_is_an_image(monkeypatch):
-    monkeypatch.setattr(contents, 'RAW', contents.RAW - {'gpt'})
+    monkeypatch.setattr(contents, '_FORMATS', ('gpt', *contents._FORMATS))
     assert contents.of(recorded('gpt').head, b'', {}).images == (
         Image('gpt'),)

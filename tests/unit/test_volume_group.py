@@ -12,13 +12,16 @@
 
 """VolumeGroup against programs that stand in for an lvm that misbehaves."""
 
+import os
 import pathlib
 import time
 
 import pytest
 
+from cinder_lvm_manage import block_device
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import samples
+from cinder_lvm_manage import volume_group as volume_group_module
 from cinder_lvm_manage.volume_group import VolumeGroup
 from tests.unit.contents import recorded
 from tests.unit.reports import inventory
@@ -254,9 +257,11 @@ def nodes(tmp_path, monkeypatch):
     def create(*names):
         for name in names:
             recorded('qcow2').write(tmp_path / name)
+            os.truncate(tmp_path / name, LVS.by_name[name].size)
         return VolumeGroup(f'..{tmp_path}', 'sudo', None, False, 60)
 
-    monkeypatch.setattr(pathlib.Path, 'is_block_device', pathlib.Path.is_file)
+    monkeypatch.setattr(volume_group_module, '_leads_to',
+                        lambda node, lv: pathlib.Path(node).is_file())
     return create
 
 
@@ -280,6 +285,17 @@ def test_without_a_device_there_is_no_command(nodes, monkeypatch, caplog):
         'not read: inactive', 'not read: suspended']
     assert contents_of(vg) == []
     assert not caplog.records
+
+
+@pytest.mark.parametrize(('number', 'read'), [
+    (LVS.by_name['active'].device, True), ('254:99', False), ('', False)])
+def test_the_node_of_another_device_is_not_read(nodes, monkeypatch, number,
+                                                read):
+    vg = nodes('active')
+    monkeypatch.undo()
+    monkeypatch.setattr(block_device, 'number', lambda path: number)
+    assert (contents_of(vg, 'active')
+            != ['not read: it has no device node']) is read
 
 
 def test_a_file_in_place_of_a_device_is_not_read(nodes, monkeypatch):
