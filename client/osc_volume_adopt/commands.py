@@ -186,8 +186,8 @@ class PlanAdoption(_Command):
         titles = ', '.join(csv_file.VOLUME_COLUMNS)
         parser.add_argument(
             '--csv', metavar='<file>', type=pathlib.Path,
-            help='only those in the file, which has columns of list -f csv; '
-                 f'optional columns override the options: {titles}')
+            help='CSV file from `list -f csv`; only its rows are planned. '
+                 'These optional columns override the options: ' + titles)
         parser.add_argument('--type', metavar='<volume-type>',
                             help='type of the volumes')
         parser.add_argument('--project', metavar='<project>',
@@ -293,7 +293,7 @@ class ApplyAdoption(_Run):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('plan', metavar='<plan>', type=pathlib.Path,
-                            help='file that plan has written')
+                            help='plan file, as written by the plan command')
         parser.add_argument('--dry-run', action='store_true',
                             help='only check the plan; write no file')
         _add_run_options(parser)
@@ -357,7 +357,7 @@ class UndoAdoption(_Run):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('journal', metavar='<journal>', type=pathlib.Path,
-                            help='file that apply has written')
+                            help='journal file, as written by apply')
         _add_run_options(parser)
         return parser
 
@@ -409,13 +409,14 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--safe', action='store_const', const=True,
                        help='only those that are safe to manage')
     group.add_argument('--unsafe', dest='safe', action='store_const',
-                       const=False, help='only those that are not')
+                       const=False,
+                       help='only those that are not safe to manage')
     parser.add_argument('--match', metavar='<glob>', action='append',
                         default=[],
                         help='only those with a matching name, for example '
                              '`vm-*-disk-?` (repeat for more)')
     parser.add_argument('--larger', metavar='<GiB>', type=_size, default=-1,
-                        help='only those larger than this')
+                        help='only those larger than this size in GiB')
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -428,14 +429,22 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a whole number') from exc
     if number < 1:
         raise argparse.ArgumentTypeError('must be 1 or more')
     return number
 
 
 def _size(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a number') from exc
     if not 0 <= number < float('inf'):
         raise argparse.ArgumentTypeError('must be 0 or more')
     return number

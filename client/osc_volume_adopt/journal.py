@@ -122,7 +122,8 @@ class RunJournal(Record):
     def __enter__(self) -> RunJournal:
         """:raises JournalError: it is missing, in use, or of another plan"""
         try:
-            self._file = self._path.open('a+' if self.plan_id else 'r+')
+            self._file = self._path.open('a+' if self.plan_id else 'r+',
+                                         encoding='utf-8')
         except OSError as exc:
             raise JournalError(f'Cannot open the journal: {exc}') from exc
         try:
@@ -173,7 +174,7 @@ def read(path: pathlib.Path, plan_id: str) -> Record:
     """
     record = Record(plan_id)
     try:
-        with path.open() as file:
+        with path.open(encoding='utf-8') as file:
             _lock(file, path, fcntl.LOCK_SH)
             _read(record, file, path)
     except FileNotFoundError:

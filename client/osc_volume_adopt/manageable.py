@@ -13,7 +13,8 @@
 """What a listing of manageable volumes reports of each LV.
 
 The keys of extra_info are a contract with cinder_lvm_manage, described on the
-page "Clients" of its documentation. Other drivers report there what they like.
+page "The keys of extra_info" of its documentation. Other drivers report there
+what they like.
 """
 
 from __future__ import annotations

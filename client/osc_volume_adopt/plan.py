@@ -167,7 +167,7 @@ class Plan:
         :raises InputError: it cannot be read, or is not a plan
         """
         try:
-            text = path.read_text()
+            text = path.read_text(encoding='utf-8')
             content = yaml.safe_load(text)
             # The nodes have what safe_load drops: line numbers, and keys that
             # occur twice.
@@ -201,7 +201,7 @@ class Plan:
             'volumes': [dataclasses.asdict(entry) for entry in self.volumes],
             'left_out': [{'lv': lv, 'why': why} for lv, why in self.left_out]}
         try:
-            with path.open('x') as file:
+            with path.open('x', encoding='utf-8') as file:
                 file.write(_HEAD)
                 yaml.safe_dump(content, file, sort_keys=False,
                                allow_unicode=True, width=200)

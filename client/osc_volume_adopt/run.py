@@ -334,7 +334,7 @@ class Run:
         """Add to these problems the reasons that the listing shows now."""
         try:
             lvs = {lv.name: lv for lv in self.api.manageable(plan.location)}
-        except errors.API_ERRORS as exc:
+        except (errors.AdoptionError, *errors.API_ERRORS) as exc:
             for source, problem in failed.items():
                 failed[source] = dataclasses.replace(
                     problem, text=f'{problem.text}; the reason is unknown, '

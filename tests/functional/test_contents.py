@@ -24,7 +24,7 @@ from cinder import exception
 import pytest
 
 from cinder_lvm_manage import samples
-from cinder_lvm_manage import volume_group
+from cinder_lvm_manage import volume_group as vg_module
 from tests.functional.test_volumes import by_name
 from tests.functional.test_volumes import list_volumes
 from tests.lab.device_nodes import device_nodes
@@ -190,7 +190,7 @@ def test_no_control_character_of_a_label_is_shown(lab):
 
 def test_a_hanging_device_does_not_affect_others(lab, tmp_path, monkeypatch):
     # A pipe that nobody writes to stands in for it.
-    monkeypatch.setattr(volume_group, '_leads_to',
+    monkeypatch.setattr(vg_module, '_leads_to',
                         lambda node, lv: pathlib.Path(node).exists())
     monkeypatch.setattr(samples, '_DEVICE_SECONDS', 0.5)
     os.mkfifo(tmp_path / 'pipe')

@@ -10,4 +10,4 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What Tempest finds by plugin.py."""
+"""The tests, which plugin.py registers."""

@@ -14,6 +14,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -27,6 +28,7 @@ from openstackclient import shell
 from osc_lib import clientmanager
 import yaml
 
+from osc_volume_adopt import run
 from osc_volume_adopt.progress import Progress
 from osc_volume_adopt.tests.unit import fakes
 
@@ -178,6 +180,17 @@ class CommandsTest(fakes.InAFolder):
         status, stdout, stderr = self.planned()
         self.assertEqual((1, ''), (status, stdout))
         self.assertIn('already exists', stderr)
+
+    @ddt.data(
+        ('apply', ('p', '--parallel', 'x'), "--parallel: 'x' is not a whole"),
+        ('apply', ('p', '--timeout', '0'), '--timeout: must be 1 or more'),
+        ('list', (*ON, '--larger', 'x'), "--larger: 'x' is not a number"),
+        ('list', (*ON, '--larger', '-1'), '--larger: must be 0 or more'))
+    @ddt.unpack
+    def test_an_invalid_number_is_refused(self, command, arguments, words):
+        status, stdout, stderr = self.openstack(command, *arguments)
+        self.assertEqual((2, ''), (status, stdout))
+        self.assertIn(words, stderr)
 
     def test_a_dry_run_writes_nothing(self):
         self.planned()
@@ -333,4 +346,7 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual((130, ''), (status, stdout))
         self.assertIn('Interrupted. Run the same command to resume.\n',
                       stderr)
-        self.assertEqual(0, self.openstack(command, *arguments)[0])
+        # The requests of apply were not answered: it waits for their arrival.
+        with mock.patch.object(run, 'Run',
+                               functools.partial(run.Run, arrival=0.5)):
+            self.assertEqual(0, self.openstack(command, *arguments)[0])

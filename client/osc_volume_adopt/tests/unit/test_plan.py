@@ -12,6 +12,9 @@
 
 """Plans: what is planned, written and read, and what is refused and why."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import ddt
@@ -56,6 +59,20 @@ class PlanTest(fakes.InAFolder):
                        metadata={'k': 'v'})
         made.save(self.path)
         self.assertEqual(made, plan.Plan.load(self.path))
+
+    def test_a_plan_file_does_not_depend_on_the_locale(self):
+        made = planned(fakes.named('données'))
+        made.save(self.path)
+        copy = self.path.with_name('copy')
+        script = ('import pathlib, sys\n'
+                  'from osc_volume_adopt.plan import Plan\n'
+                  'path, copy = map(pathlib.Path, sys.argv[1:])\n'
+                  'Plan.load(path).save(copy)')
+        subprocess.run(
+            [sys.executable, '-c', script, self.path, copy],
+            env=os.environ | {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0',
+                              'PYTHONUTF8': '0'}, check=True)
+        self.assertEqual(made, plan.Plan.load(copy))
 
     def test_an_existing_file_is_not_overwritten(self):
         self.path.write_text('precious')

@@ -20,6 +20,7 @@ import ddt
 from keystoneauth1 import exceptions as connection_errors
 
 from osc_volume_adopt import run
+from osc_volume_adopt.errors import BackendError
 from osc_volume_adopt.errors import OutcomeUnknown
 from osc_volume_adopt.journal import Record
 from osc_volume_adopt.journal import RunJournal
@@ -97,11 +98,13 @@ class RunTest(fakes.InAFolder):
         self.assertEqual('see the logs of cinder-volume and cinder-scheduler '
                          'for id-data1', outcome.failed['data1'].remedy)
 
-    def test_a_failure_remains_if_the_listing_fails(self):
+    @ddt.data(fakes.refusal(500), BackendError('ignores the marker'))
+    def test_a_failure_remains_if_the_listing_fails(self, error):
         cinder = fakes.FakeCinder({'data1': 'error'})
         cinder.lvs = mock.MagicMock()
-        cinder.lvs.__iter__.side_effect = fakes.refusal(500)
+        cinder.lvs.__iter__.side_effect = error
         outcome, _ = self.adopt(cinder)
+        self.assertEqual(['data2', 'data3'], outcome.done)
         self.assertIn('status error; the reason is unknown, because listing '
                       'the LVs failed', outcome.failed['data1'].text)
 

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Who is no administrator neither lists nor manages."""
+"""Non-administrators can neither list nor manage."""
 
 from tempest.common import waiters
 from tempest.lib import decorators
