@@ -10,4 +10,4 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A Cinder volume driver that manages the logical volumes already there."""
+"""A Cinder volume driver that manages existing logical volumes."""

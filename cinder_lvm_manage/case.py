@@ -104,7 +104,7 @@ class Case(typing.Generic[ClaimT]):
 
     @property
     def release(self) -> str:
-        """How everything that holds the LV open is made to close it."""
+        """The steps that release an open LV."""
         return (', then '.join(user.release for user in self.users)
                 or 'find what holds it with `lsblk` and, as root and outside '
                    'any container, `fuser -v` on its device, and stop that')
@@ -139,12 +139,12 @@ class Case(typing.Generic[ClaimT]):
 
     @property
     def unusable_name(self) -> str:
-        """Why LVM refuses to rename an LV to this one's name, if it does."""
+        """Why LVM would refuse to rename an LV to this name; empty if not."""
         return logical_volume.unusable(self.lv.name, self.inventory.vg_name)
 
     @property
     def extend_to(self) -> int | None:
-        """Bytes to which managing it as a volume extends it; None if not."""
+        """The size in bytes to extend a volume's LV to; None to keep it."""
         if (not self.policy.extend_to_gib
                 or not isinstance(self.claim, VolumeClaim)):
             return None
@@ -153,7 +153,7 @@ class Case(typing.Generic[ClaimT]):
 
     @property
     def extended(self) -> int:
-        """Bytes that LVM would really make it long; 0 if it keeps its size."""
+        """The size in bytes that LVM would round that up to; 0 without one."""
         return (self.inventory.allocated(self.extend_to, self.lv)
                 if self.extend_to else 0)
 
@@ -167,7 +167,7 @@ class Case(typing.Generic[ClaimT]):
 
     @property
     def is_activated_read_only(self) -> bool:
-        """Whether read_only_volume_list has the LV once it is renamed."""
+        """Whether read_only_volume_list includes the LV once it is renamed."""
         return self._is_in(self.policy.activation.read_only_volume_list)
 
     def _is_in(self, entries: Sequence[str]) -> bool:

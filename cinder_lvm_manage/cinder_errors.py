@@ -41,8 +41,8 @@ def translated(action: str) -> Callable[[_Method[_Arguments, _Result]],
     Each is logged in one line, because Cinder shows no more than a status, and
     logs a traceback.
 
-    :param action: what the method does, in the words of that line, formatted
-        with the method's arguments
+    :param action: completes "Failed to ..."; formatted with the method's
+        arguments
     """
     def decorate(method: _Method[_Arguments, _Result]
                  ) -> _Method[_Arguments, _Result]:

@@ -245,7 +245,7 @@ def was_managed(snapshot: objects.Snapshot) -> bool:
 
 def withdraw_if_it_fails(resource: objects.Volume | objects.Snapshot,
                          field: str) -> None:
-    """Keep a failed manage from being recorded as a complete one.
+    """Prevent a failed manage from being recorded as complete.
 
     If Cinder's database fails at the end of a manage, Cinder saves the object
     that it gave the driver once more, with an error status and whatever the
@@ -273,7 +273,7 @@ def record_as_never_available(volume: objects.Volume) -> None:
 
 
 def _volumes(ids: set[str]) -> dict[str, objects.Volume]:
-    """Those of Cinder's volumes that have one of these as id or name_id."""
+    """Return Cinder's volumes that have one of these as id or name_id."""
     if not ids:
         return {}
     admin = context.get_admin_context()

@@ -44,7 +44,7 @@ LOG = logging.getLogger(__name__)
 # oslo.utils reports these as formats too, but they are the contents of raw
 # disks.
 RAW = frozenset({'raw', 'gpt', 'iso', 'luks'})
-# The formats whose header has the size of the disk at a place that is read.
+# Formats whose virtual size is within the bytes that are read.
 _SIZED = frozenset({'qcow2', 'vdi', 'vhd', 'vmdk'})
 _FORMATS = tuple(sorted(format_inspector.ALL_FORMATS.keys() - RAW))
 _QEMU_NAMES = {'vhd': 'vpc'}

@@ -12,7 +12,7 @@
 
 """LVMManageDriver: what Cinder calls.
 
-It runs no command and holds no rule.
+It runs no commands and contains no rules.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _PATIENCE = 5
 
 
 class Candidate(NamedTuple):
-    """An LV that was judged safe to manage, and what it was judged by."""
+    """An LV that is safe to manage, with its inventory and verdict."""
 
     lv: LogicalVolume
     inventory: Inventory
@@ -147,7 +147,10 @@ class LVMManageDriver(AnySizeLVMDriver):
     @translated('manage existing LV {existing_ref} as volume {volume.id}')
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
-        """Rename the LV to the volume's name; raises as the method above."""
+        """Rename the LV to the volume's name.
+
+        It raises the same errors as manage_existing_get_size.
+        """
         cinder_records.withdraw_if_it_fails(volume, 'launched_at')
         with self._group_locked():
             found = self._candidate(existing_ref,
@@ -229,7 +232,9 @@ class LVMManageDriver(AnySizeLVMDriver):
     @translated('manage existing LV {existing_ref} as snapshot {snapshot.id}')
     def manage_existing_snapshot(self, snapshot: objects.Snapshot,
                                  existing_ref: object) -> dict[str, str]:
-        """Rename the LV to the snapshot's name; raises as the method above.
+        """Rename the LV to the snapshot's name.
+
+        It raises the same errors as manage_existing_snapshot_get_size.
 
         :returns: provider_id, by which cinder_records.was_managed knows that
             Cinder has saved the snapshot as having this LV
@@ -284,11 +289,10 @@ class LVMManageDriver(AnySizeLVMDriver):
 
     @contextlib.contextmanager
     def _group_locked(self) -> Iterator[None]:
-        """Judge and change the LVs of the group in one process at a time.
+        """Hold the group's lock, on all hosts that share a coordinator.
 
-        On all hosts that share a coordinator. Cinder's
-        coordination.synchronized either waits without end or goes on without
-        the lock when its time is up.
+        Cinder's coordination.synchronized either waits forever, or continues
+        without the lock after its time-out.
 
         :raises VolumeGroupError: another process has held it for too long
         """
@@ -326,7 +330,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         try:
             lv = inventory.find(reference)
         except errors.InvalidReference:
-            # Of two requests for one LV, the second learns of the first.
+            # If two requests name the same LV, the second gets the reason.
             taken = adoption.adopted_from(inventory, reference.name)
             if taken:
                 self._judge(taken, inventory, claimant).raise_for(taken)

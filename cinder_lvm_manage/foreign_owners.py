@@ -136,7 +136,7 @@ MARKS = (
          why='contains the metadata of an XCP-ng storage repository',
          remedy='leave it to XCP-ng'),
     Mark('XCP-ng', 'VDI {id}', lv=f'VHD-(?P<id>{_UUID})',
-         why='is a VHD of XCP-ng, which may depend on others of its chain',
+         why='is an XCP-ng VHD, which may depend on other VHDs in its chain',
          remedy=_EXPORT_VHD),
     Mark('XCP-ng', 'VDI {id}', lv=f'LV-(?P<id>{_UUID})'),
     Mark('XCP-ng', 'storage repository {repository}',

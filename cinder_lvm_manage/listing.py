@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The answer to a listing: sorted, paged, and as Cinder's objects want it."""
+"""Sorts, pages and formats the entries of a listing."""
 
 from __future__ import annotations
 

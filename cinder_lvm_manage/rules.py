@@ -71,7 +71,7 @@ def _is_pool(case: Case[Claim], layout: str) -> bool:
 _CINDERS_TEMPORARY = re.compile(r'clone-snap-[0-9a-f-]{36}')
 
 AS_ANY: tuple[Rule[Claim], ...] = (
-    # Whose it is.
+    # Whether it already belongs to Cinder or LVM.
     Rule('already-managed',
          lambda case: case.ownership == 'already-managed',
          'is already managed as {claim.owner.kind} {claim.owner.id}',

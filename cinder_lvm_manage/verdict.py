@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""judge: whether an LV may be managed, with every reason why not.
+"""The verdict on an LV: whether it may be managed, and every reason why not.
 
 Listing and managing ask the same judge(). Its rules are in rules.py.
 """
@@ -56,8 +56,8 @@ class Reason:
 class Verdict:
     """Every reason against managing an LV; none means that it is safe.
 
-    :ivar extend_to: bytes that managing it as a volume would make it long;
-        None if it keeps its size
+    :ivar extend_to: the size in bytes to which managing it as a volume extends
+        it; None if it keeps its size
     """
 
     reasons: tuple[Reason, ...]
@@ -100,7 +100,7 @@ def judge(lv: LogicalVolume, inventory: Inventory,
           claim: VolumeClaim | SnapshotClaim, policy: Policy,
           users: Sequence[User] = (), contents: Contents = lv_contents.NOT_READ
           ) -> Verdict:
-    """Return the verdict on managing this LV as what it is claimed as.
+    """Return whether the LV may be managed as the claimed volume or snapshot.
 
     :param inventory: the one that the LV was found in
     :param users: what is known to hold the LV open

@@ -248,7 +248,7 @@ OVIRT = {
 XCP_NG = {
     'MGT': ((), f'XCP-ng, storage repository {OTHER_ID}',
             'contains the metadata of an XCP-ng storage repository'),
-    f'VHD-{ID}': ((), f'XCP-ng, VDI {ID}', 'is a VHD of XCP-ng'),
+    f'VHD-{ID}': ((), f'XCP-ng, VDI {ID}', 'is an XCP-ng VHD'),
     f'LV-{ID}': ((), f'XCP-ng, VDI {ID}', '')}
 
 

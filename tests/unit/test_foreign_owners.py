@@ -101,7 +101,7 @@ NOT_DISKS = [
      'contains the metadata of an XCP-ng storage repository',
      'leave it to XCP-ng'),
     (f'VHD-{B}', [], XEN, [], f'XCP-ng, VDI {B}',
-     'is a VHD of XCP-ng, which may depend on others of its chain',
+     'is an XCP-ng VHD, which may depend on other VHDs in its chain',
      VDI_EXPORT),
     (f'{A}.disk0_meta', ['originstname+web'], 'xenvg', [],
      'Ganeti, instance web',
