@@ -110,12 +110,12 @@ class Finding:
     """A description of something that an LV contains.
 
     :ivar text: safe to print
-    :ivar not_a_disk: if the LV contains metadata of a storage system, and is
-        therefore not a disk: the remedy; otherwise empty
+    :ivar remedy: what to do with an LV that contains metadata of a storage
+        system, and is therefore not a disk; empty if it may be one
     """
 
     text: str
-    not_a_disk: str = ''
+    remedy: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +148,10 @@ class Contents:
         return None if self.note else 'raw'
 
     @property
-    def not_a_disk(self) -> Finding | None:
+    def storage_metadata(self) -> Finding | None:
         """The finding by which the LV is not a disk; None without one."""
         return next((finding for finding in self.findings
-                     if finding.not_a_disk), None)
+                     if finding.remedy), None)
 
 
 NOT_READ = Contents(note='not read: lvm_manage_read_contents is off')

@@ -396,9 +396,9 @@ ABOUT_CONTENTS: tuple[Rule[Claim], ...] = (
          '{case.foreign_owner.remedy}'),
     # By what was read.
     Rule('storage-metadata',
-         lambda case: case.contents.not_a_disk,
-         'contains {case.contents.not_a_disk.text}',
-         '{case.contents.not_a_disk.not_a_disk}'),
+         lambda case: case.contents.storage_metadata,
+         'contains {case.contents.storage_metadata.text}',
+         '{case.contents.storage_metadata.remedy}'),
 )
 
 AS_VOLUME: tuple[Rule[VolumeClaim], ...] = (

@@ -104,7 +104,7 @@ def test_contents_of_real_tools_are_recognized(describe):
     assert {name: str(what) for name, what in found.items()} == DESCRIPTIONS
     # Some versions of libblkid also report a partition table.
     assert str(exfat).startswith('exfat file system')
-    assert {name for name, what in found.items() if what.not_a_disk} == {
+    assert {name for name, what in found.items() if what.storage_metadata} == {
         'ceph-bluestore', 'drbd-external', 'sanlock-lockspace',
         'sanlock-resource'}
     assert not any(what.note for what in found.values())

@@ -61,8 +61,8 @@ _WORDS = {
             'hidden, copy it to a new LV and manage that'),
         refused_image='FORMAT image', image_conversion='COMMANDS',
         foreign_owner=types.SimpleNamespace(why='WHY', remedy='REMEDY'),
-        contents=types.SimpleNamespace(not_a_disk=types.SimpleNamespace(
-            text='METADATA', not_a_disk='REMEDY')),
+        contents=types.SimpleNamespace(storage_metadata=types.SimpleNamespace(
+            text='METADATA', remedy='REMEDY')),
         unusable_name='WHY',
         inventory=types.SimpleNamespace(metadata_free='SIZE'),
         policy=types.SimpleNamespace(thin_pool='POOL'))}
