@@ -169,7 +169,6 @@ def test_devices_that_fail_or_hang_are_listed_with_a_note(group, driver):
         'failing': 'not read: Input/output error',
         'hanging': 'not read: no answer within 5 seconds',
         'suspended': 'not read: suspended'}
-    assert {name: [reason['code'] for reason in json.loads(
-        entries[name]['extra_info']['reasons'])]
-            for name in ('failing', 'hanging')} == {
-        'failing': ['contents-unknown'], 'hanging': ['contents-unknown']}
+    for name in ('failing', 'hanging'):
+        assert 'contents-unknown' in [reason['code'] for reason in json.loads(
+            entries[name]['extra_info']['reasons'])]

@@ -61,8 +61,10 @@ _WORDS = {
             'hidden, copy it to a new LV and manage that'),
         refused_image='FORMAT image', image_conversion='COMMANDS',
         foreign_owner=types.SimpleNamespace(why='WHY', remedy='REMEDY'),
-        contents=types.SimpleNamespace(storage_metadata=types.SimpleNamespace(
-            text='METADATA', remedy='REMEDY')),
+        contents=types.SimpleNamespace(
+            note='NOTE', storage_metadata=types.SimpleNamespace(
+                text='METADATA', remedy='REMEDY')),
+        on_host=' on HOST',
         unusable_name='WHY',
         inventory=types.SimpleNamespace(metadata_free='SIZE'),
         policy=types.SimpleNamespace(thin_pool='POOL'))}
