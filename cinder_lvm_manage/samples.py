@@ -53,7 +53,7 @@ _FAILED_ON_IT = 'libblkid failed on it'
 
 
 class ReaderError(Exception):
-    """The output of device_reader.py is not what it prints."""
+    """device_reader.py printed malformed output."""
 
 
 class _Extent(typing.NamedTuple):

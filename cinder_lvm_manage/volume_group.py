@@ -334,20 +334,21 @@ class VolumeGroup(executor.Executor):
                 for lv in lvs}
 
     def _contents_of(self, devices: Mapping[str, int]) -> dict[str, Contents]:
-        with Samples(devices) as samples:
-            seconds = samples.SECONDS + _READER_GRACE_SECONDS
-            try:
+        seconds = Samples.SECONDS + _READER_GRACE_SECONDS
+        try:
+            with Samples(devices) as samples:
                 report, _ = self._execute(
                     *samples.READER, process_input=samples.request,
                     root_helper=self._root_helper, run_as_root=True,
                     timeout=seconds)
                 return samples.contents(report)
-            except os_brick.exception.ExecutionTimeout:
-                why = f'device_reader.py took longer than {seconds} seconds'
-            except processutils.ProcessExecutionError as exc:
-                *_, why = _reasons(exc)
-            except ReaderError as exc:
-                why = str(exc)
+        except os_brick.exception.ExecutionTimeout:
+            why = f'device_reader.py took longer than {seconds} seconds'
+        except processutils.ProcessExecutionError as exc:
+            *_, why = _reasons(exc)
+        # OSError: this process has no room for a file or a process left.
+        except (ReaderError, OSError) as exc:
+            why = str(exc)
         LOG.warning('Cannot read what LVs of volume group %(vg)s contain: '
                     '%(why)s', {'vg': self.name, 'why': why})
         return dict.fromkeys(devices, contents.FAILED)

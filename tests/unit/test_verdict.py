@@ -477,7 +477,9 @@ class OwnerTest(unittest.TestCase):
         ({'sign': Sign.ID_IN_NAME}, 'id-in-name',
          'if volume_name_template or snapshot_name_template has been changed'),
         ({'sign': Sign.ID_IN_NAME, 'host': 'there@lvm#LVM'}, 'id-in-name',
-         '`lvrename scratch size-1g NEWNAME`'))
+         '`lvrename scratch size-1g NEWNAME`'),
+        ({'sign': Sign.ID_IN_NAME, 'host': ''}, 'id-in-name',
+         'which exists in Cinder (if'))
     @ddt.unpack
     def test_the_remedy_depends_on_where_and_how_the_owner_is(
             self, fields, code, remedy):

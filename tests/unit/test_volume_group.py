@@ -15,6 +15,7 @@
 import os
 import pathlib
 import time
+from unittest import mock
 
 import pytest
 
@@ -302,6 +303,16 @@ def test_a_file_in_place_of_a_device_is_not_read(nodes, monkeypatch):
     vg = nodes('active')
     monkeypatch.undo()
     assert contents_of(vg, 'active') == ['not read: it has no device node']
+
+
+def test_contents_are_noted_if_no_file_can_be_opened(nodes, monkeypatch,
+                                                     caplog):
+    vg = nodes('active')
+    monkeypatch.setattr(os, 'memfd_create', mock.Mock(
+        side_effect=OSError(24, 'Too many open files')))
+    assert contents_of(vg, 'active', 'inactive') == [
+        'not read: see the log of cinder-volume', 'not read: inactive']
+    assert 'Too many open files' in caplog.text
 
 
 @pytest.mark.parametrize(('reader', 'why'), [
