@@ -17,11 +17,12 @@ and of its LVs here, so that a page's command line can be run without a change.
 """
 
 import os
-import subprocess
 from unittest import mock
 
 import pytest
 
+from tests.functional.test_remedies import EINVALID_CMD_LINE
+from tests.functional.test_remedies import run as shell
 from tests.lab import documented
 from tests.lab import zoo
 from tests.lab.scratch import ScratchVolumeGroup
@@ -35,8 +36,6 @@ COMPLETED = {
         'lvcreate --size 4m --name NEWNAME VG',
     'lvrename VG NAME NAME': 'lvrename VG OTHER NAME',
 }
-# LVM's exit code for a wrong command line (lib/commands/errors.h).
-EINVALID_CMD_LINE = 3
 PAGES = sorted({line.page for line in documented.lines_of(documented.LVM)})
 
 
@@ -51,13 +50,6 @@ def group():
             vg.create(name, '4m')
         vg.lvm('lvchange', '--permission', 'r', 'VG/OTHER')
         yield vg
-
-
-def shell(line):
-    return subprocess.run(
-        ['bash', '-o', 'pipefail', '-c', line], text=True, check=False,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
 
 
 def run(line):
