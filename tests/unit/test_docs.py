@@ -26,6 +26,7 @@ from cinder_lvm_manage import opts
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.foreign_owners import ForeignOwner
 from cinder_lvm_manage.verdict import Verdict
 from tests.unit.reports import inventory
 
@@ -90,7 +91,8 @@ def test_the_options_that_are_spoken_of_are_there():
 def test_every_key_of_extra_info_is_explained():
     zoo = inventory('zoo')
     listed = {key for lv in zoo.lvs for key in listing.entry(
-        lv, zoo, SnapshotClaim(), Verdict((), extend_to=lv.size),
+        lv, zoo, SnapshotClaim(),
+        Verdict((), lv.size, ForeignOwner('Proxmox VE')),
         [User('mounted on /mnt', 'umount /mnt')], Contents())['extra_info']}
     page = PAGES.joinpath('extra-info.rst').read_text()
     tables = page.partition('\nReasons\n')[0]
