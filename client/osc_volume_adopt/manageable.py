@@ -37,7 +37,11 @@ _ATTRIBUTES = ('driver', 'reasons', 'source_id', 'size_bytes',
 
 @dataclasses.dataclass(frozen=True)
 class Location:
-    """A backend: host@backend#pool or a cluster; the other one is None."""
+    """A backend, which is a host or a cluster; the other one is None.
+
+    :ivar host: host@backend#pool; the pool may be missing
+    :ivar cluster: cluster@backend#pool; the pool may be missing
+    """
 
     host: str | None = None
     cluster: str | None = None
