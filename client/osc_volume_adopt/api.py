@@ -88,14 +88,16 @@ class CinderApi:
 
         :raises BackendError: the driver ignores markers
         """
-        return map(Manageable.from_api, self._rows('volumes', location))
+        return (Manageable.from_api(row, location)
+                for row in self._rows('volumes', location))
 
     def manageable_snapshots(self, location: Location) -> Iterator[Snapshot]:
         """Yield all snapshots that the backend lists, each once.
 
         :raises BackendError: the driver ignores markers
         """
-        return map(Snapshot.from_api, self._rows('snapshots', location))
+        return (Snapshot.from_api(row, location)
+                for row in self._rows('snapshots', location))
 
     def _rows(self, what: str, location: Location
               ) -> Iterator[Mapping[str, Any]]:
@@ -121,6 +123,12 @@ class CinderApi:
         volume = {**location.query, 'ref': dict(reference), **fields}
         return str(self._request('POST', '/manageable_volumes', json={
             'volume': volume})['volume']['id'])
+
+    def set_image_properties(self, volume_id: str,
+                             properties: Mapping[str, str]) -> None:
+        """Set image metadata of a volume, which keeps its other ones."""
+        self._request('POST', f'/volumes/{volume_id}/action', json={
+            'os-set_image_metadata': {'metadata': dict(properties)}})
 
     def unmanage(self, volume_id: str) -> None:
         """Have Cinder unmanage a volume."""

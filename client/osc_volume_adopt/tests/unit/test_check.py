@@ -25,17 +25,21 @@ from osc_volume_adopt.api import VolumeType
 from osc_volume_adopt.errors import BackendError
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.plan import Plan
-from osc_volume_adopt.plan import VolumeOptions
 from osc_volume_adopt.problems import Problem
 from osc_volume_adopt.tests.unit import fakes
+from osc_volume_adopt.volume_options import VolumeOptions
 
 
 def lines(cinder, plan=None, receivers=None, **options):
     """The problems of a plan for all LVs, as an operator reads them."""
-    plan = plan or Plan.of(fakes.HOST, cinder.lvs, '{name}',
-                           VolumeOptions(**options))
-    return problems.grouped(check.problems(plan, cinder.api, plan.volumes, 1,
+    plan = plan or Plan.of(cinder.lvs, VolumeOptions(**options))
+    return problems.grouped(check.problems(cinder.api, plan.volumes, 1,
                                            receivers or {}))
+
+
+def on(location, cinder):
+    """The LVs, listed by another backend."""
+    return [dataclasses.replace(lv, location=location) for lv in cinder.lvs]
 
 
 def with_type(extra_specs=None, is_public=True):
@@ -106,7 +110,7 @@ class TypesTest(unittest.TestCase):
         for location, count in ((Location('lab@lvm'), 0),
                                 (Location('lab@lvm#lvm'), 1),
                                 (Location('lab@lvm#ssd'), 0)):
-            plan = Plan.of(location, cinder.lvs, '{name}',
+            plan = Plan.of(on(location, cinder),
                            VolumeOptions(volume_type='gold'))
             with self.subTest(location=location):
                 self.assertEqual(count, len(lines(cinder, plan)))
@@ -129,7 +133,7 @@ class TypesTest(unittest.TestCase):
         cinder = fakes.FakeCinder()
         cinder.service = dataclasses.replace(cinder.service, cluster='c@lvm')
         cinder.capabilities = {'c@lvm#lvm': {}}
-        plan = Plan.of(location, cinder.lvs, '{name}', VolumeOptions())
+        plan = Plan.of(on(location, cinder), VolumeOptions())
         self.assertEqual([], lines(cinder, plan))
         cinder.capabilities.clear()
         self.assertEqual(
@@ -204,14 +208,14 @@ class ChecksTest(unittest.TestCase):
     @ddt.unpack
     def test_an_lv_that_is_no_longer_as_planned(self, change, line):
         cinder = fakes.FakeCinder()
-        plan = Plan.of(fakes.HOST, cinder.lvs, '{name}', VolumeOptions())
+        plan = Plan.of(cinder.lvs, VolumeOptions())
         lv = change(cinder.lvs[1])
         cinder.lvs[1:2] = [lv] if lv else []
         self.assertEqual([line], lines(cinder, plan))
 
     def test_equal_reasons_are_reported_once(self):
         cinder = fakes.FakeCinder()
-        plan = Plan.of(fakes.HOST, cinder.lvs, '{name}', VolumeOptions())
+        plan = Plan.of(cinder.lvs, VolumeOptions())
         cinder.lvs = [fakes.named(
             lv.name, fakes.UNSAFE, reasons=json.dumps([
                 {'code': 'read-only', 'kind': 'unsafe', 'why': 'is read-only',

@@ -173,7 +173,7 @@ class CommandsTest(fakes.InAFolder):
             "volume type 'gold' not found; available types: __DEFAULT__\n",
             stderr)
         self.assertEqual('cinder_lvm_manage', yaml.safe_load(
-            self.plan.read_text())['driver'])
+            self.plan.read_text())['volumes'][0]['lv']['driver'])
 
     def test_a_plan_is_not_overwritten(self):
         self.planned()
@@ -203,7 +203,8 @@ class CommandsTest(fakes.InAFolder):
     def by_name(self):
         """The fake's LVs are managed by name."""
         content = yaml.safe_load(self.plan.read_text())
-        content['driver'] = ''
+        for entry in content['volumes']:
+            del entry['lv']['driver']
         self.plan.write_text(yaml.safe_dump(content))
 
     def test_a_plan_is_applied_and_undone(self):
