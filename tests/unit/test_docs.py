@@ -94,7 +94,8 @@ def test_every_key_of_extra_info_is_explained():
         adoption.Journal('some-id', 'data1').tags))
     listed = {key for lv in (*zoo.lvs, adopted) for key in listing.entry(
         lv, zoo, SnapshotClaim(), Verdict((), extend_to=lv.size),
-        [User('mounted on /mnt', 'umount /mnt')], Contents())['extra_info']}
+        [User('mounted on /mnt', 'umount /mnt')],
+        Contents(boot_partitions=('efi',)), 'some-id')['extra_info']}
     page = PAGES.joinpath('extra-info.rst').read_text()
     tables = page.partition('\nReasons\n')[0]
     assert listed == {key for keys in re.findall(r'^   \* - (``.*)$', tables,
