@@ -89,7 +89,8 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
 
 def entry(lv: LogicalVolume, inventory: Inventory,
           claim: VolumeClaim | SnapshotClaim, verdict: Verdict,
-          users: Sequence[User] = (), contents: Contents = lv_contents.NOT_READ,
+          users: Sequence[User] = (),
+          contents: Contents = lv_contents.NOT_READ,
           named_for: str | None = None) -> dict[str, Any]:
     """Return one row of get_manageable_volumes or get_manageable_snapshots.
 
