@@ -153,6 +153,17 @@ class CinderApi:
                     'metadata': str(dict(metadata))})
                 if metadata.items() <= volume['metadata'].items()]
 
+    def volumes_in(self, project_id: str) -> Iterator[dict[str, Any]]:
+        """Yield the volumes of a project."""
+        # A cloud may have this filter disabled, as above.
+        return (volume for volume in self._pages('volumes', {
+                    'project_id': project_id})
+                if volume['os-vol-tenant-attr:tenant_id'] == project_id)
+
+    def volumes(self) -> Iterator[dict[str, Any]]:
+        """Yield the volumes of all projects."""
+        return self._pages('volumes', {})
+
     def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
         """Return a volume's snapshots."""
         return [snapshot for snapshot in self._pages('snapshots', {

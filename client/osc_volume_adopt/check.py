@@ -33,6 +33,7 @@ import shlex
 from typing import Any
 
 from osc_volume_adopt import scheduler
+from osc_volume_adopt import volume_names
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.api import Service
 from osc_volume_adopt.api import VolumeType
@@ -175,7 +176,18 @@ def problems(api: CinderApi, entries: Collection[Entry], parallel: int,
                   for problem in lvs.problems(location, entry))
     if entries:
         found += _quota_problems(api, entries, parallel, receivers, types)
+        found += volume_names.problems(
+            entries, lambda entry: _project_of(entry, api, receivers),
+            api.volumes_in)
     return found
+
+
+def _project_of(entry: Entry, api: CinderApi, receivers: Receivers
+                ) -> str | None:
+    """Return the ID of the project of the entry's volume, if it is known."""
+    if entry.project is None:
+        return api.own_project()
+    return receivers[entry.project][0] if entry.project in receivers else None
 
 
 def _by_location(entries: Iterable[Entry]) -> dict[Location, list[Entry]]:
@@ -241,8 +253,7 @@ class _Types:
         for text in self._unsuitable[found.id]:
             yield Problem(text, entry.source)
         name = f'volume type {found.name!r}'
-        owner = (self._receivers.get(entry.project, (None,))[0]
-                 if entry.project else self._api.own_project())
+        owner = _project_of(entry, self._api, self._receivers)
         if not found.is_public and owner and (
                 owner not in self._projects(found.id)):
             yield Problem(

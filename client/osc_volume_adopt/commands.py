@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 import itertools
@@ -102,9 +103,10 @@ class ListAdoption(_Command, command.Lister):
     """List logical volumes that can be managed, and why others cannot.
 
     GiB is the size that Cinder would record. Codes identify the reasons why a
-    logical volume cannot be managed.
+    logical volume cannot be managed; the lines below the table explain them.
     """
 
+    _legend: Iterable[str] = ()
     _epilog: Any = """examples::
 
   openstack volume adoption list --host lab@lvm#lvm --safe --larger 10
@@ -122,6 +124,13 @@ class ListAdoption(_Command, command.Lister):
             help='only those that cannot be managed for this reason, for '
                  "example 'in-use' (repeat for more)")
         parser.add_argument(
+            '--unmanaged', action='store_true',
+            help='none that Cinder manages already')
+        parser.add_argument(
+            '--long', action='store_true',
+            help='show all columns in a table, too; other formats always '
+                 'have them')
+        parser.add_argument(
             '--sort', metavar='<key>[:<direction>]', default='name:asc',
             help=f"sort by {', '.join(columns.SORT_KEYS)}, each asc or desc; "
                  'separate several keys by commas (default: name:asc)')
@@ -129,14 +138,29 @@ class ListAdoption(_Command, command.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        listed = list(_listed(self.api, parsed_args))
         lvs = columns.in_order(
-            (lv for lv in selection.selected(_listed(self.api, parsed_args),
-                                             parsed_args)
-             if not parsed_args.reason
-             or set(parsed_args.reason) & set(lv.codes)), parsed_args.sort)
-        return (tuple(column.title for column in columns.COLUMNS),
-                [tuple(column.cell(lv) for column in columns.COLUMNS)
-                 for lv in lvs])
+            (lv for lv in selection.selected(listed, parsed_args)
+             if not (parsed_args.unmanaged and lv.cinder_id)
+             and (not parsed_args.reason
+                  or set(parsed_args.reason) & set(lv.codes))),
+            parsed_args.sort)
+        if not lvs:
+            self.log.warning('%s', _nothing(listed, parsed_args))
+        shown: tuple[columns.Column, ...] = columns.COLUMNS
+        if _is_table(parsed_args) and not parsed_args.long:
+            shown = columns.of_table(lvs, len(_locations(parsed_args)))
+            self._legend = _legend(lvs)
+        return (tuple(column.title for column in shown),
+                [tuple(column.cell(lv) for column in shown) for lv in lvs])
+
+    def produce_output(self, parsed_args: argparse.Namespace,
+                       column_names: Any, data: Any) -> int:
+        """Print the list, and below a table each reason once."""
+        status: int = super().produce_output(parsed_args, column_names, data)
+        for line in self._legend:
+            self.app.stdout.write(f'{line}\n')
+        return status
 
 
 class ShowAdoption(_Command, command.ShowOne):
@@ -231,7 +255,10 @@ class PlanAdoption(_Command):
             pairs = csv_file.matched(csv_file.read(parsed_args.csv), lvs)
             lvs = [lv for _, lv in pairs]
             overrides = {lv.identity: row.fields for row, lv in pairs}
-        lvs = list(selection.selected(lvs, parsed_args))
+        listed = list(lvs)
+        lvs = list(selection.selected(listed, parsed_args))
+        if not lvs:
+            raise errors.InputError(_nothing(listed, parsed_args))
         free = [lv for lv in lvs if not lv.cinder_id]
         plan = Plan.of(free, VolumeOptions(
             parsed_args.name_template, parsed_args.type,
@@ -245,8 +272,8 @@ class PlanAdoption(_Command):
             f"to adopt, {gib} GiB; {text.count(len(plan.left_out), 'LV')} "
             'left out\n')
         if len(free) < len(lvs):
-            self.log.warning('%s not in the plan, because Cinder manages them '
-                             'already', text.count(len(lvs) - len(free), 'LV'))
+            self.log.warning('Left out because Cinder already manages them: '
+                             '%s', text.count(len(lvs) - len(free), 'LV'))
         if plan.bytes_added:
             self.log.warning(
                 'Cinder will record %s more than the LVs have, because it '
@@ -466,6 +493,32 @@ def _listed(api: CinderApi, parsed: argparse.Namespace
     return itertools.chain.from_iterable(map(api.manageable, locations))
 
 
+def _is_table(parsed: argparse.Namespace) -> bool:
+    return parsed.formatter == 'table' and not parsed.columns
+
+
+def _nothing(listed: Collection[Manageable], parsed: argparse.Namespace
+             ) -> str:
+    """Return why there is nothing to show or to plan."""
+    where = ', '.join(map(str, _locations(parsed)))
+    if not listed:
+        return f'{where} has no LVs that Cinder could manage.'
+    return (f"None of the {text.count(len(listed), 'LV')} of {where} matches "
+            'the options.')
+
+
+def _legend(lvs: Iterable[Manageable]) -> Iterator[str]:
+    """Yield a line for each code, with the first LV as an example."""
+    by_code: dict[str, list[Manageable]] = {}
+    for lv in lvs:
+        for code in lv.codes:
+            by_code.setdefault(code, []).append(lv)
+    for code, theirs in sorted(by_code.items()):
+        lv = theirs[0]
+        reason = next(each for each in lv.reasons if each.code == code)
+        yield (f"{code} ({text.count(len(theirs), 'LV')}): {lv.name} {reason}")
+
+
 # Older releases of cliff have no generic class.
 class _Lines(cliff_columns.FormattableColumn):  # type: ignore[type-arg]
     """Several texts: one line each for people, a list for programs."""
@@ -493,7 +546,7 @@ def _all_of(lv: Manageable) -> dict[str, Any]:
     return {
         **{column.title: column.cell(lv) for column in columns.COLUMNS},
         'Reasons': _Reasons(lv.reasons),
-        'Cinder ID': lv.cinder_id, 'If Managed': _Lines(_effects(lv)),
+        'If Managed': _Lines(_effects(lv)),
         'Driver': lv.driver,
         **{name.replace('_', ' ').title(): text
            for name, text in sorted(lv.more.items())}}

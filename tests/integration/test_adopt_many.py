@@ -108,7 +108,8 @@ def test_a_list_has_the_same_columns_in_every_format(lab):
         'Codes': [], 'Reasons': '', 'Owner': '',
         'Contents': 'not read: it has no device node', 'Layout': 'linear',
         'Tags': '',
-        'Source ID': group.names()['lv-00009']}
+        'Source ID': group.names()['lv-00009'], 'Cinder ID': None,
+        'Backend': HOST}
     assert yaml.safe_load(formats['yaml']) == rows
     assert [row['Name'] for row in csv.DictReader(
         io.StringIO(formats['csv']))] == [row['Name'] for row in rows]

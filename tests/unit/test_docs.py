@@ -18,7 +18,6 @@ import re
 import subprocess
 import sys
 
-from osc_volume_adopt import csv_file
 import pytest
 
 from cinder_lvm_manage import adoption
@@ -118,10 +117,3 @@ def test_the_check_of_the_install_page_loads_the_driver():
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', script],
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ''), done.stderr
-
-
-def test_the_columns_of_a_csv_are_those_that_the_client_reads():
-    page = ' '.join(PAGES.joinpath('adopt-many.rst').read_text().split())
-    sentence, = re.findall('The optional columns (.*?) describe', page)
-    named = set(re.findall('``([A-Z][A-Za-z ]+)``', sentence))
-    assert named == csv_file.VOLUME_COLUMNS.keys()

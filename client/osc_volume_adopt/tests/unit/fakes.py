@@ -180,6 +180,10 @@ class FakeCinder:
         return [volume for volume in self.volumes.values()
                 if metadata.items() <= volume['metadata'].items()]
 
+    def volumes_in(self, project_id):
+        return [volume for volume in self.volumes.values()
+                if volume['os-vol-tenant-attr:tenant_id'] == project_id]
+
     def snapshots(self, volume_id):
         return []
 

@@ -226,6 +226,69 @@ class ChecksTest(unittest.TestCase):
              '`lvchange --permission rw vg/data1`)'], lines(cinder, plan))
 
 
+class VolumeNamesTest(unittest.TestCase):
+
+    def volume(self, name, project='mine', status='available'):
+        return {'id': f'id-of-{name}', 'name': name, 'status': status,
+                'os-vol-tenant-attr:tenant_id': project}
+
+    def test_a_name_that_is_used_twice_in_the_plan(self):
+        self.assertEqual(
+            [ALL + "volume name 'disk' is used more than once in the plan "
+             '(set another name in the plan, or null for none)'],
+            lines(fakes.FakeCinder(), name_template='disk'))
+        self.assertEqual([], lines(fakes.FakeCinder(), name_template=''))
+
+    def test_a_name_that_a_volume_of_the_project_has(self):
+        for volume, found in (
+                (self.volume('data1'), True), (self.volume('data4'), False),
+                (self.volume('data1', 'theirs'), False),
+                (self.volume('data1', status='error'), False)):
+            cinder = fakes.FakeCinder()
+            cinder.volumes['x'] = volume
+            with self.subTest(volume=volume):
+                self.assertEqual(
+                    [("data1: volume name 'data1' is already that of volume "
+                      'id-of-data1 (set another name in the plan, or null for '
+                      'none)')] if found else [], lines(cinder))
+
+    def test_names_are_compared_in_the_project_that_gets_the_volume(self):
+        cinder = fakes.FakeCinder()
+        cinder.volumes['x'] = self.volume('data1', 'their-id')
+        self.assertEqual([], lines(cinder))
+        self.assertEqual(1, len(lines(cinder, None, {
+            'theirs': ('their-id', cinder.api)}, project='theirs')))
+
+
+class PoolTest(unittest.TestCase):
+
+    def pools(self, location, *pools, cluster=None):
+        cinder = fakes.FakeCinder()
+        cinder.service = dataclasses.replace(cinder.service, cluster=cluster)
+        cinder.capabilities = {name: {} for name in pools}
+        check.require_pool(cinder.api, location)
+
+    def test_a_pool_that_the_backend_does_not_have(self):
+        with self.assertRaisesRegex(
+                BackendError, 'Cinder has no host lab@lvm#lvm: lab@lvm has no '
+                              'pool lvm. Known: hdd, ssd.'):
+            self.pools(fakes.HOST, 'lab@lvm#ssd', 'lab@lvm#hdd', 'x@y#lvm')
+
+    def test_several_pools_of_which_none_is_named(self):
+        with self.assertLogs(check.LOG, 'WARNING') as logged:
+            self.pools(Location('lab@lvm'), 'lab@lvm#ssd', 'lab@lvm#hdd')
+        self.assertIn('host lab@lvm has several pools: hdd, ssd.',
+                      logged.output[0])
+
+    def test_a_pool_that_the_backend_has(self):
+        with self.assertNoLogs(check.LOG):
+            self.pools(fakes.HOST, 'lab@lvm#lvm', 'lab@lvm#ssd')
+            self.pools(Location('lab@lvm'), 'lab@lvm#lvm')
+            self.pools(fakes.HOST, 'c@lvm#lvm', cluster='c@lvm')
+            # The scheduler knows none yet: the check of the types says so.
+            self.pools(fakes.HOST)
+
+
 @ddt.ddt
 class ServiceTest(unittest.TestCase):
 
