@@ -16,6 +16,7 @@ import unittest
 import ddt
 from oslo_utils import units
 
+from cinder_lvm_manage import adoption
 from cinder_lvm_manage import contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
@@ -169,6 +170,19 @@ class EntryTest(unittest.TestCase):
         self.assertEqual('here, there', entry['extra_info']['users'])
         self.assertNotIn('users', self.entry('size-1g')['extra_info'])
 
+    def test_boot_partitions_are_listed_where_there_are_any(self):
+        info = self.entry('size-1g', contents=Contents(
+            boot_partitions=('bios', 'efi')))['extra_info']
+        self.assertEqual('bios,efi', info['boot_partitions'])
+        self.assertNotIn('boot_partitions',
+                         self.entry('size-1g')['extra_info'])
+
+    def test_whom_cinder_named_an_lv_for_is_listed(self):
+        row = listing.entry(ZOO.by_name['size-1g'], ZOO, NO_CLAIM, Verdict(()),
+                            named_for='some-id')
+        self.assertEqual('some-id', row['extra_info']['named_for'])
+        self.assertNotIn('named_for', self.entry('size-1g')['extra_info'])
+
     def test_a_pool_and_an_origin_are_told_where_there_are_any(self):
         info = self.entry('thin-snapshot')['extra_info']
         self.assertEqual(('scratch-pool', 'thin'),
@@ -183,6 +197,18 @@ class EntryTest(unittest.TestCase):
         for name in ('thick-snapshot', 'origin', 'thin-on-external-origin'):
             self.assertNotIn('shares_blocks_with',
                              self.entry(name)['extra_info'])
+
+    def test_an_adopted_lv_shows_what_its_tags_record(self):
+        lv = ZOO.by_name['size-1g']
+        for tags, shown in (
+                (adoption.Journal('some-id', 'data1').tags,
+                 {'adopter': 'some-id', 'former_name': 'data1'}),
+                ({'cinder_lvm_manage:id=some-id'}, {}), (set(), {})):
+            info = listing.entry(lv._replace(tags=tuple(tags)), ZOO, NO_CLAIM,
+                                 Verdict(()))['extra_info']
+            self.assertEqual(shown, {
+                key: text for key, text in info.items()
+                if key in ('adopter', 'former_name')})
 
     @ddt.data(
         (Contents((Finding('swap area'),)), 'swap area', 'raw'),

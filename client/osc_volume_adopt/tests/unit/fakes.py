@@ -12,6 +12,7 @@
 
 """Rows of a listing, and a Cinder in memory with CinderApi's signatures."""
 
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -27,6 +28,7 @@ from osc_volume_adopt.api import Service
 from osc_volume_adopt.api import VolumeType
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.snapshots import Snapshot
 
 HOST = Location(host='lab@lvm#lvm')
 
@@ -58,12 +60,27 @@ BARE: dict[str, Any] = SAFE | {
 def lv(row: dict[str, Any] = SAFE, **info: str) -> Manageable:
     """The LV of a row with other extra_info."""
     return Manageable.from_api(
-        row | {'extra_info': row['extra_info'] | info} if info else row)
+        row | {'extra_info': row['extra_info'] | info} if info else row,
+        HOST)
 
 
 def named(name: str, row: dict[str, Any] = SAFE, **info: str) -> Manageable:
     return lv(row | {'reference': {'source-name': name}},
               source_id=f'id-{name}', **info)
+
+
+def snapshot(name: str, origin: str, kind: str = 'thick',
+             codes: tuple[str, ...] = ('foreign-snapshot',),
+             cinder_id: str | None = None) -> Snapshot:
+    """A snapshot that can be managed, unless there are codes of reasons."""
+    reasons = [THIN_POOL | {'code': code} for code in codes]
+    return Snapshot.from_api(SAFE | {
+        'reference': {'source-name': name}, 'safe_to_manage': not codes,
+        'reason_not_safe': 'why' if codes else None, 'cinder_id': cinder_id,
+        'source_reference': {'source-name': origin},
+        'extra_info': SAFE['extra_info'] | {
+            'source_id': f'id-{name}', 'reasons': json.dumps(reasons),
+            **({'kind': kind} if kind else {})}}, HOST)
 
 
 def answer(status: int, text: str = '{"forbidden": {"message": "no"}}'
@@ -102,6 +119,7 @@ class FakeCinder:
         self.transferred: list[tuple[str, Any]] = []
         self.kept: set[str] = set()
         self.lvs = [named(name) for name in ('data1', 'data2', 'data3')]
+        self.snapshot_lvs: list[Snapshot] = []
         self.types = {'__DEFAULT__': VolumeType('type-0', '__DEFAULT__', {},
                                                 True)}
         self.encrypted: set[str] = set()
@@ -123,7 +141,11 @@ class FakeCinder:
         return api
 
     def manageable(self, location):
-        yield from self.lvs
+        yield from (dataclasses.replace(lv, location=location)
+                    for lv in self.lvs)
+
+    def manageable_snapshots(self, location):
+        yield from self.snapshot_lvs
 
     def manage(self, location, reference, fields):
         source = reference['source-name']
@@ -143,6 +165,9 @@ class FakeCinder:
         self.volumes[volume['id']] = volume
         return volume['id']
 
+    def set_image_properties(self, volume_id, properties):
+        self.volumes[volume_id]['volume_image_metadata'] = dict(properties)
+
     def unmanage(self, volume_id):
         if volume_id in self.kept:
             raise refusal(400)
@@ -154,6 +179,10 @@ class FakeCinder:
     def volumes_with(self, metadata):
         return [volume for volume in self.volumes.values()
                 if metadata.items() <= volume['metadata'].items()]
+
+    def volumes_in(self, project_id):
+        return [volume for volume in self.volumes.values()
+                if volume['os-vol-tenant-attr:tenant_id'] == project_id]
 
     def snapshots(self, volume_id):
         return []
