@@ -26,7 +26,8 @@ import subprocess
 
 from oslo_utils import units
 
-# What the machine prints, and the file that it writes.
+SIZE = 64 * units.Mi
+# What the machine prints, and the file that it adds a line to.
 GREETING = 'The machine is up; its root file system is'
 WRITTEN = '/root/boots'
 
@@ -59,8 +60,9 @@ busybox mount -o remount,ro /
 busybox poweroff -f
 """
 _SECTOR = 512
-# A MBR needs room for GRUB before it; a GPT has an EFI system partition there.
-_ROOT_START = {'bios': units.Mi, 'uefi': 17 * units.Mi}
+# Byte of the disk at which the root file system starts, by firmware. Before it
+# is GRUB, or an EFI system partition.
+ROOT_START = {'bios': units.Mi, 'uefi': 17 * units.Mi}
 _ESP_START = units.Mi
 
 
@@ -100,22 +102,21 @@ class Kernel:
 
 def create(path: pathlib.Path, kernel: Kernel, firmware: str, label: str,
            work: pathlib.Path) -> None:
-    """Create a disk of 64 MiB.
+    """Create a disk of SIZE bytes.
 
     :param firmware: 'bios' for GRUB in a MBR, 'uefi' for GRUB in an EFI system
         partition of a GPT
     :param label: of the root file system
     :param work: an empty folder for the parts
     """
-    root_start = _ROOT_START[firmware]
-    size = 64 * units.Mi
+    root_start = ROOT_START[firmware]
     root = work / 'root.ext4'
     _create_root(root, kernel, label, work,
-                 size - root_start - units.Mi,
+                 SIZE - root_start - units.Mi,
                  '/dev/vda1' if firmware == 'bios' else '/dev/vda2')
     path.write_bytes(b'')
     with path.open('r+b') as disk:
-        disk.truncate(size)
+        disk.truncate(SIZE)
     root_size = root.stat().st_size
     if firmware == 'bios':
         _partition(path, 'dos', [(root_start, root_size, '83', ', bootable')])
