@@ -12,6 +12,9 @@
 
 """Disks of virtual machines that boot from them, made of Debian's packages.
 
+`python -m tests.lab.boot_disk FOLDER` makes one for each firmware, if they are
+not in the folder yet. It needs the network, which a guest does not have.
+
 Such a disk has a boot loader, a partition table, a kernel and a root file
 system. The system on it prints a line to its serial console, adds a line to a
 file, and powers the machine off. Neither root nor a mounted file system is
@@ -23,6 +26,8 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import subprocess
+import sys
+import tempfile
 
 from oslo_utils import units
 
@@ -98,6 +103,31 @@ class Kernel:
         found = {path.name.removesuffix('.ko'): path
                  for path in self.folder.rglob('*.ko')}
         return [found[name] for name in _MODULES if name in found]
+
+
+def images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return the disks in the folder, by firmware: bios and uefi."""
+    return {firmware: folder / f'{firmware}.img' for firmware in ROOT_START}
+
+
+def main(folder: pathlib.Path) -> None:
+    """Create the disks that are missing in the folder."""
+    missing = {firmware: path for firmware, path in images(folder).items()
+               if not path.exists()}
+    if not missing:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        work = pathlib.Path(name)
+        package = work / 'kernel'
+        package.mkdir()
+        kernel = Kernel.download(package)
+        for firmware, path in missing.items():
+            parts = work / firmware
+            parts.mkdir()
+            create(parts / 'disk', kernel, firmware, firmware, parts)
+            # It gets its name when it is complete.
+            (parts / 'disk').rename(path)
 
 
 def create(path: pathlib.Path, kernel: Kernel, firmware: str, label: str,
@@ -227,3 +257,7 @@ def _write(disk: pathlib.Path, at: int, data: bytes) -> None:
 def _run(*command: str, cwd: pathlib.Path | None = None) -> str:
     return subprocess.run(command, cwd=cwd, check=True, text=True,
                           stdout=subprocess.PIPE).stdout
+
+
+if __name__ == '__main__':
+    main(pathlib.Path(sys.argv[1]))

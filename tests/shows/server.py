@@ -12,10 +12,10 @@
 
 """Servers of Nova boot from disks of other hypervisors that Cinder adopted.
 
-`python -m tests.shows.server`, as root; needs device-mapper. LVs that look
-like those of Proxmox VE have a boot loader, a kernel and a root file system:
-one for BIOS and one for UEFI, both thick, and a thin linked clone of a
-template.
+`python -m tests.shows.server FOLDER`, as root; needs device-mapper, and disks
+of tests.lab.boot_disk in the folder. LVs that look like those of Proxmox VE
+have a boot loader, a kernel and a root file system: one for BIOS and one for
+UEFI, both thick, and a thin linked clone of a template.
 They are adopted by a plan. A server of Nova boots from each over iSCSI, writes
 to its disk and powers off. Then the servers are deleted, the LVs released, and
 their names and data compared with what is expected.
@@ -187,6 +187,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog='tests.shows.server',
         description=(__doc__ or '').partition('\n\n')[0])
+    parser.add_argument('disks', type=pathlib.Path,
+                        help='folder with the disks of tests.lab.boot_disk')
     parser.add_argument('--logs', type=pathlib.Path,
                         help="folder for the services' logs; its contents "
                              'are deleted')
@@ -201,7 +203,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         try:
-            _run(folder)
+            _run(folder, boot_disk.images(options.disks))
         finally:
             if options.logs:
                 shutil.rmtree(options.logs, ignore_errors=True)
@@ -210,9 +212,8 @@ def main() -> None:
                     shutil.copy(path, options.logs)
 
 
-def _run(folder: pathlib.Path) -> None:
+def _run(folder: pathlib.Path, images: dict[str, pathlib.Path]) -> None:
     start = time.monotonic()
-    images = _images(folder)
     with contextlib.ExitStack() as cleanup:
         thick = cleanup.enter_context(ScratchVolumeGroup(
             'thick', size=4 * units.Gi, device_mapper=True))
@@ -239,19 +240,6 @@ def _run(folder: pathlib.Path) -> None:
         Show({'thick': thick, 'thin': thin}, identity, nova_url, terminal,
              images).run()
     print('All is as expected.')
-
-
-def _images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    package = folder / 'kernel'
-    package.mkdir()
-    kernel = boot_disk.Kernel.download(package)
-    images = {}
-    for firmware in ('bios', 'uefi'):
-        work = folder / firmware
-        work.mkdir()
-        images[firmware] = work / 'disk'
-        boot_disk.create(images[firmware], kernel, firmware, firmware, work)
-    return images
 
 
 def _create_disks(thick: ScratchVolumeGroup, thin: ScratchVolumeGroup,
