@@ -38,11 +38,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from typing import Any
 
 from tests.lab import polling
 from tests.lab import processes
 
+_CHECKOUT = pathlib.Path(__file__).parents[2]
 PROGRAMS = {'systemd-nspawn': 'systemd-container',
             'mmdebstrap': 'mmdebstrap', 'slirp4netns': 'slirp4netns'}
 # Those of mmdebstrap's variant "important", and what a developer's machine
@@ -77,10 +79,37 @@ _MASKED = ('apt-daily-upgrade.timer', 'apt-daily.timer', 'e2scrub_all.timer',
            'networking.service', 'systemd-timesyncd.service')
 
 
-def missing_packages() -> list[str]:
-    """Return the host's Debian packages that are not installed."""
-    return [package for program, package in PROGRAMS.items()
-            if not shutil.which(program)]
+def check_host() -> None:
+    """Check that this host has the programs.
+
+    :raises RuntimeError: one is missing
+    """
+    missing = [package for program, package in PROGRAMS.items()
+               if not shutil.which(program)]
+    if missing:
+        raise RuntimeError('packages for a container are not installed: '
+                           f"apt-get install {' '.join(missing)}")
+
+
+def clone_checkout(bare: pathlib.Path) -> None:
+    """Make a bare clone of the checkout, and print its last commit.
+
+    Its branch is main, whatever the checkout's is.
+    """
+    shutil.rmtree(bare, ignore_errors=True)
+    commit = _git('rev-parse', 'HEAD')
+    _git('clone', '--quiet', '--bare', str(_CHECKOUT), str(bare))
+    _git('--git-dir', str(bare), 'update-ref', 'refs/heads/main', commit)
+    _git('--git-dir', str(bare), 'symbolic-ref', 'HEAD', 'refs/heads/main')
+    print('Commit', _git('log', '--max-count=1', '--format=%h %s'))
+    changed = _git('status', '--porcelain')
+    if changed:
+        print(f'Changes that are not committed are ignored:\n{changed}')
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(['git', *arguments], cwd=_CHECKOUT, check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 @contextlib.contextmanager
@@ -97,8 +126,9 @@ def unpacked(release: str, folder: pathlib.Path,
     if not base.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f'{release}.unfinished.tar'
+        included = ','.join((*_PACKAGES, *packages))
         _call('mmdebstrap', '--quiet', '--variant=important',
-              f"--include={','.join((*_PACKAGES, *packages))}", release, unfinished,
+              f'--include={included}', release, unfinished,
               *apt_sources(release))
         unfinished.rename(base)
     root = folder / f'{release}.root'
@@ -256,7 +286,7 @@ def _configure(root: pathlib.Path, release: str) -> None:
             (root / 'etc' / 'locale.gen', 'en_US.UTF-8 UTF-8\n'),
             # Repositories of the host belong to root.
             (root / 'etc' / 'gitconfig', '[safe]\n\tdirectory = *\n'),
-            (root / 'etc' / 'pip.conf', _pip_conf(root)),
+            (root / 'etc' / 'pip.conf', pip_conf(root)),
             (root / 'etc' / 'systemd' / 'system' / 'loop-nodes.service',
              _LOOP_NODES)):
         path.write_text(text)
@@ -278,7 +308,7 @@ def _host_name(root: pathlib.Path) -> str:
     return f'lab-{root.stem}'
 
 
-def _pip_conf(root: pathlib.Path) -> str:
+def pip_conf(root: pathlib.Path) -> str:
     """Return the host's settings of pip that apply in the container.
 
     They are its indexes on the network. The certificates are copied.
@@ -314,6 +344,22 @@ def loop_devices(root: pathlib.Path) -> list[str]:
             if (backing := root / str(device['back-file']).lstrip('/')
                 ).exists()
             and backing.stat().st_ino == int(device['back-ino'])]
+
+
+def print_disk_use(root: pathlib.Path) -> None:
+    """Print the size of a root file system, and of what is kept beside it."""
+    kept = sorted(root.parent.glob(f'{root.stem}.[!r]*'))
+    print(subprocess.check_output(
+        ['du', '--summarize', '--one-file-system', '--human-readable', root,
+         *kept], text=True), end='', flush=True)
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Print the seconds that something took."""
+    began = time.monotonic()
+    yield
+    print(f'{what}: {time.monotonic() - began:.0f} s', flush=True)
 
 
 def _remove(root: pathlib.Path) -> None:

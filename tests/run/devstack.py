@@ -13,10 +13,10 @@
 
 """Runs an unmodified DevStack with this repository's plugin, in a container.
 
-`python -m tests.run.devstack`, as root, from the top of the checkout, with
-GIT_BASE. It runs stack.sh, adopts LVs by plan and by API, runs Tempest, and
-runs unstack.sh, stack.sh again, unstack.sh and clean.sh. It fails if one of
-them does, or if what the plugin has created is left. The logs are kept.
+`python -m tests.run.devstack FOLDER`, as root, from the top of the checkout,
+with GIT_BASE. It runs stack.sh, adopts LVs by plan and by API, runs Tempest,
+and then unstack.sh, stack.sh again, unstack.sh and clean.sh. It fails if one
+of them does, or if storage that DevStack created is left. The logs are kept.
 
 The plugin is the last commit of the checkout, from a bare clone. The container
 has no device-mapper. LVs are metadata there: they can be listed, managed and
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import hashlib
 import json
@@ -36,7 +37,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from typing import Any
 
 from tests.lab import polling
@@ -45,11 +45,10 @@ from tests.run import container
 from tests.run.container import Container
 
 RELEASE = 'bookworm'
-_CHECKOUT = pathlib.Path(__file__).parents[2]
 _REPOSITORIES = ('cinder', 'devstack', 'keystone', 'requirements', 'tempest')
 # Where the container sees a folder GIT_BASE, and the plugin's repository.
 _GIT_BASE = '/git'
-_PLUGIN = '/plugin/cinder-lvm-manage'
+_PLUGIN = 'cinder-lvm-manage'
 _STACK = '/opt/stack'
 _DEVSTACK = f'{_STACK}/devstack'
 _BACKENDS = ('first', 'second')
@@ -158,7 +157,7 @@ class DevStack:
         :raises RuntimeError: it failed
         """
         log = self._logs / f'{name}.log'
-        with log.open('w') as file, _timed(line):
+        with log.open('w') as file, container.timed(line):
             done = subprocess.run(
                 self.machine.command('bash', '-c', line, user='stack',
                                      folder=_DEVSTACK),
@@ -270,52 +269,57 @@ class DevStack:
 def main(*arguments: str) -> int:
     """Run everything; return 0, or 1 if something failed."""
     options = _parse(arguments)
-    missing = container.missing_packages()
-    if missing:
-        print(f"Install the packages: apt-get install {' '.join(missing)}",
-              file=sys.stderr)
-        return 1
     try:
-        git_base, binds = _git_base(options.git_base)
-    except ValueError as error:
+        container.check_host()
+        with container.timed('Everything'):
+            _run(options.folder, options.git_base, options.branch,
+                 options.set)
+    except (RuntimeError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
-    logs = options.folder / 'logs'
+    return 0
+
+
+def _run(folder: pathlib.Path, git_base: str | None, branch: str,
+         settings: Sequence[str]) -> None:
+    address, binds = git_base_in_container(git_base)
+    logs = folder / 'logs'
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    began = time.monotonic()
+    print(f'Logs: {logs}')
+    container.clone_checkout(folder / 'plugin' / _PLUGIN)
     with contextlib.ExitStack() as stack:
-        with _timed(f'a root file system with Debian {RELEASE}'):
+        with container.timed(f'a root file system with Debian {RELEASE}'):
             root = stack.enter_context(
-                container.unpacked(RELEASE, options.folder, ['lvm2']))
-        print(f'Plugin: {_bare_clone(options.folder)}')
+                container.unpacked(RELEASE, folder, ['lvm2']))
         prepare(root)
-        with _timed('the boot of the container'):
+        with container.timed('the boot of the container'):
             machine = stack.enter_context(container.booted(
                 root, logs / 'container.log',
-                {options.folder / 'plugin': '/plugin', **binds}))
-        devstack = DevStack(machine, logs)
-        clone(machine, git_base, options.branch)
+                {folder / 'plugin': '/plugin', **binds}))
+        clone(machine, address, branch)
         (root / _DEVSTACK.lstrip('/') / 'local.conf').write_text(
             _LOCAL_CONF.format(
-                git_base=git_base, plugin=_PLUGIN, constraints=_CONSTRAINTS,
+                git_base=address, plugin=f'/plugin/{_PLUGIN}',
+                constraints=_CONSTRAINTS,
                 host=machine.output('hostname').strip(),
-                settings='\n'.join(options.set)))
+                settings='\n'.join(settings)))
+        devstack = DevStack(machine, logs)
         _stack_and_use(devstack)
         _unstack(devstack)
         devstack.script('stack-again', './stack.sh')
         _adopt_by_plan(devstack)
-        _print_disk(root)
+        container.print_disk_use(root)
         _unstack(devstack)
         devstack.script('clean', './clean.sh')
-        _check_left('clean.sh', devstack.left(), ('units', 'listening'))
-    print(f'Everything took {time.monotonic() - began:.0f} s. '
-          f'Logs: {logs}', flush=True)
-    return 0
+        check_left('clean.sh', devstack.left(), ('units', 'listening'))
 
 
 def _parse(arguments: tuple[str, ...]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='python -m tests.run.devstack')
+    parser.add_argument(
+        'folder', type=lambda name: pathlib.Path(name).absolute(),
+        help='for the root file system, caches and logs')
     parser.add_argument(
         '--git-base', default=os.environ.get('GIT_BASE'), metavar='BASE',
         help='the URL or the folder that has openstack/devstack, and '
@@ -326,56 +330,30 @@ def _parse(arguments: tuple[str, ...]) -> argparse.Namespace:
     parser.add_argument(
         '--set', action='append', default=[], metavar='NAME=VALUE',
         help='a setting of DevStack, such as GIT_DEPTH=1')
-    parser.add_argument(
-        '--folder', type=lambda name: pathlib.Path(name).absolute(),
-        default=_CHECKOUT / '.tox' / 'devstack-real',
-        help='for the root file system, caches and logs; by default '
-             '.tox/devstack-real')
     return parser.parse_args(arguments)
 
 
-def _git_base(git_base: str | None) -> tuple[str, dict[pathlib.Path, str]]:
+def git_base_in_container(
+        git_base: str | None) -> tuple[str, dict[pathlib.Path, str]]:
     """Return GIT_BASE as the container has it, and the folders it needs.
 
-    :raises ValueError: it cannot be used
+    :raises RuntimeError: it cannot be used
     """
     if not git_base:
-        raise ValueError(
+        raise RuntimeError(
             'GIT_BASE is not set. Set it to where the repositories of '
             'OpenStack are: the URL of their host, such as '
             'https://opendev.org, or a folder with bare clones of '
             + ', '.join(f'openstack/{name}.git' for name in _REPOSITORIES))
     if '://' in git_base:
         return git_base.rstrip('/'), {}
-    folder = pathlib.Path(git_base).absolute()
+    folder = pathlib.Path(git_base).resolve()
     missing = [f'openstack/{name}.git' for name in _REPOSITORIES
                if not (folder / f'openstack/{name}.git' / 'HEAD').exists()]
     if missing:
-        raise ValueError(f"GIT_BASE={git_base} has no {', '.join(missing)}. "
+        raise RuntimeError(f"GIT_BASE={git_base} has no {', '.join(missing)}. "
                          'Make a bare clone of each that is missing')
     return f'file://{_GIT_BASE}', {folder: _GIT_BASE}
-
-
-def _bare_clone(folder: pathlib.Path) -> str:
-    """Clone the checkout to plugin/; return its last commit.
-
-    Its branch is main, as in devstack/README.rst, whatever the checkout's is.
-    """
-    bare = folder / _PLUGIN.lstrip('/')
-    shutil.rmtree(bare, ignore_errors=True)
-    commit = _git('rev-parse', 'HEAD')
-    _git('clone', '--quiet', '--bare', str(_CHECKOUT), str(bare))
-    _git('--git-dir', str(bare), 'update-ref', 'refs/heads/main', commit)
-    _git('--git-dir', str(bare), 'symbolic-ref', 'HEAD', 'refs/heads/main')
-    changed = _git('status', '--porcelain', '--untracked-files=no')
-    return _git('log', '--max-count=1', '--format=%h %s') + (
-        '\nNot in it, because they are not committed:\n' + changed
-        if changed else '')
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(['git', *arguments], cwd=_CHECKOUT, check=True,
-                          stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def prepare(root: pathlib.Path) -> None:
@@ -425,7 +403,7 @@ def _stack_and_use(devstack: DevStack) -> None:
     devstack.script(
         'tempest', f'cd {_STACK}/tempest && .tox/tempest/bin/tempest run '
         f"--concurrency 2 --regex '{_TEMPEST_TESTS}'")
-    _check_tempest(devstack)
+    check_totals(devstack.log_end('tempest', 20))
     for backend in (*_BACKENDS, _IN_TREE):
         _expect(f'LVs of {backend} after Tempest', devstack.lvs(backend), {})
     _expect('volumes after Tempest', devstack.volumes(), {})
@@ -492,9 +470,12 @@ def _create_in_tree(devstack: DevStack) -> None:
                      lambda found: volume not in found)
 
 
-def _check_tempest(devstack: DevStack) -> None:
-    # The command has failed if a test has, but not if there were no tests.
-    totals = devstack.log_end('tempest', 20).partition('Totals')[2]
+def check_totals(printed: str) -> None:
+    """Print the totals of a run of Tempest that has succeeded.
+
+    :raises RuntimeError: no test has passed
+    """
+    totals = printed.partition('Totals')[2]
     print(totals)
     passed = re.search(r'Passed: *(\d+)', totals)
     if passed is None or passed[1] == '0':
@@ -503,12 +484,16 @@ def _check_tempest(devstack: DevStack) -> None:
 
 def _unstack(devstack: DevStack) -> None:
     devstack.script('unstack', './unstack.sh')
-    _check_left('unstack.sh', devstack.left(), ())
+    check_left('unstack.sh', devstack.left(), ())
 
 
-def _check_left(script: str, left: dict[str, list[str]],
+def check_left(script: str, left: dict[str, list[str]],
                 also: tuple[str, ...]) -> None:
-    """Print what a script has left, and check that it is no storage."""
+    """Print what a script has left, and check that it is no storage.
+
+    :param also: kinds that it must not leave either
+    :raises RuntimeError: it has left some
+    """
     print(f'{script} left:')
     for kind, found in left.items():
         print(f"    {kind}: {' '.join(found) or 'nothing'}")
@@ -516,23 +501,9 @@ def _check_left(script: str, left: dict[str, list[str]],
         _expect(f'{kind} after {script}', left[kind], [])
 
 
-def _print_disk(root: pathlib.Path) -> None:
-    measured = [root, *sorted(root.parent.glob(f'{root.stem}.[!r]*'))]
-    print(subprocess.check_output(
-        ['du', '--summarize', '--one-file-system', '--human-readable',
-         *measured], text=True), end='')
-
-
 def _expect(what: str, found: object, wanted: object) -> None:
     if found != wanted:
         raise RuntimeError(f'{what}: {found!r} and not {wanted!r}')
-
-
-@contextlib.contextmanager
-def _timed(what: str) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    print(f'{what}: {time.monotonic() - began:.0f} s', flush=True)
 
 
 if __name__ == '__main__':
