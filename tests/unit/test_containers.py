@@ -127,8 +127,8 @@ def test_a_url_needs_no_folder():
 @pytest.mark.parametrize('kind', ['volume groups', 'loop devices',
                                   'lvm.conf', 'units'])
 def test_storage_that_is_left_is_a_failure(kind):
-    left = dict.fromkeys(
-        ('volume groups', 'loop devices', 'lvm.conf', 'units'), [])
+    kinds = ('volume groups', 'loop devices', 'lvm.conf', 'units')
+    left: dict[str, list[str]] = {each: [] for each in kinds}
     devstack.check_left('clean.sh', left, ('units',))
     with pytest.raises(RuntimeError, match=f'{kind} after clean.sh'):
         devstack.check_left('clean.sh', {**left, kind: ['it']}, ('units',))
