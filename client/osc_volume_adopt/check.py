@@ -68,9 +68,15 @@ def require_service(api: CinderApi, location: Location) -> list[Service]:
             f"{backend}. Known: {', '.join(known) or 'none'}.")
     if not any(each.up for each in running):
         seen = max(each.last_seen for each in running)
+        remedy = 'Start it, then retry.'
+        clusters = {each.cluster for each in running if location.host}
+        if any(each.up and each.cluster in clusters for each in services
+               if each.cluster):
+            remedy = (f'Start it, or let another service of its cluster do '
+                      f'the work: use cluster {clusters.pop()}.')
         raise BackendError(
             f'The cinder-volume service of {backend} is down (last seen '
-            f'{seen}). Start it, then retry.')
+            f'{seen}). {remedy}')
     # In a cluster, Cinder goes by whether the cluster is enabled.
     if not any(each.enabled or each.cluster for each in running):
         raise BackendError(
@@ -152,8 +158,8 @@ class _Types:
                  services: Iterable[Service]) -> None:
         self._plan = plan
         # The scheduler goes by a cluster, where there is one.
-        self._backends = {plan.location.name, *(
-            each.cluster for each in services if each.cluster)}
+        self._clusters = {each.cluster for each in services if each.cluster}
+        self._backends = {plan.location.name, *self._clusters}
         self._api = api
         self._receivers = receivers
         self._unsuitable: dict[str, list[str]] = {}
@@ -226,7 +232,7 @@ class _Types:
                          'it')
         if not self._pools:
             texts.append(f"Cinder's scheduler knows no pool of "
-                         f'{self._plan.location}')
+                         f'{self._plan.location}' + self._if_disabled())
         unmet = [list(scheduler.unmet(found.extra_specs, capabilities))
                  for capabilities in self._pools]
         # One pool that fits is enough.
@@ -236,6 +242,13 @@ class _Types:
             texts.append(f'{name} requires {specs}, which '
                          f'{self._plan.location} does not offer')
         return texts
+
+    def _if_disabled(self) -> str:
+        # The list of services does not say whether their cluster is disabled.
+        return ''.join(
+            f'. If cluster {name} is disabled, run `openstack block storage '
+            f'cluster set --enable {name}`'
+            for name in sorted(self._clusters))
 
 
 def _zone_problems(services: Iterable[Service],

@@ -401,7 +401,8 @@ def _add_location(parser: argparse.ArgumentParser) -> None:
                             'host@backend#pool')
     group.add_argument('--cluster', metavar='<cluster>',
                        help='cluster of the logical volumes, as '
-                            'cluster@backend')
+                            'cluster@backend#pool; any service of the cluster '
+                            'that is up processes the requests')
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from openstack import exceptions
 from osc_volume_adopt import errors
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.errors import BackendError
+from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.tests.unit import fakes
 
 
@@ -33,9 +34,9 @@ def api(*responses):
     return CinderApi(to)
 
 
-def rows(*names):
-    return fakes.answer(200, json.dumps({'manageable-volumes': [
-        fakes.SAFE | {'reference': {'source-name': name}}
+def rows(*names, what='volumes', **more):
+    return fakes.answer(200, json.dumps({f'manageable-{what}': [
+        fakes.SAFE | {'reference': {'source-name': name}} | more
         for name in names]}))
 
 
@@ -50,6 +51,36 @@ class CinderApiTest(fakes.InAFolder):
     def test_all_pages_are_listed(self):
         self.assertEqual(['a', 'b', 'c'], [lv.name for lv in api(
             rows('a', 'b'), rows('c'), rows()).manageable(fakes.HOST)])
+
+    def test_all_pages_of_snapshots_are_listed(self):
+        of = {'source-name': 'data1'}
+        cinder = api(*(rows(*names, what='snapshots', source_reference=of)
+                       for names in ('ab', 'c', '')))
+        self.assertEqual(
+            [('a', 'data1'), ('b', 'data1'), ('c', 'data1')],
+            [(snapshot.lv.name, snapshot.origin)
+             for snapshot in cinder.manageable_snapshots(fakes.HOST)])
+
+    @ddt.data((fakes.HOST, 'host', 'lab@lvm#lvm'),
+              (Location(cluster='c@lvm#lvm'), 'cluster', 'c@lvm#lvm'))
+    @ddt.unpack
+    def test_a_request_names_either_a_host_or_a_cluster(self, location, key,
+                                                        name):
+        created = fakes.answer(202, json.dumps({'volume': {'id': 'x'}}))
+        cinder = api(rows(), created)
+        list(cinder.manageable(location))
+        self.assertEqual('x', cinder.manage(
+            location, {'source-name': 'a'}, {'name': 'b'}))
+        request = cinder._connection.block_storage.request
+        listed, managed = request.call_args_list
+        for call, sent in ((listed, listed.kwargs['params']),
+                           (managed, managed.kwargs['json']['volume'])):
+            self.assertEqual({key: name}, {
+                each: sent[each] for each in ('host', 'cluster')
+                if each in sent})
+            # Cinder ignores the cluster of a manage before 3.16, and that of
+            # a listing before 3.17.
+            self.assertEqual('3.17', call.kwargs['microversion'])
 
     def test_a_driver_that_ignores_markers_is_reported(self):
         with self.assertRaisesRegex(BackendError, 'ignores the marker'):

@@ -123,6 +123,20 @@ class TypesTest(unittest.TestCase):
         self.assertEqual([ALL + "Cinder's scheduler knows no pool of host "
                           'lab@lvm#lvm'], lines(cinder))
 
+    @ddt.data(Location('lab@lvm#lvm'), Location(cluster='c@lvm'),
+              Location(cluster='c@lvm#lvm'))
+    def test_a_cluster_whose_pool_is_unknown_may_be_disabled(self, location):
+        cinder = fakes.FakeCinder()
+        cinder.service = dataclasses.replace(cinder.service, cluster='c@lvm')
+        cinder.capabilities = {'c@lvm#lvm': {}}
+        plan = Plan.of(location, cinder.lvs, '{name}', VolumeOptions())
+        self.assertEqual([], lines(cinder, plan))
+        cinder.capabilities.clear()
+        self.assertEqual(
+            [ALL + f"Cinder's scheduler knows no pool of {location}. If "
+             'cluster c@lvm is disabled, run `openstack block storage cluster '
+             'set --enable c@lvm`'], lines(cinder, plan))
+
     @ddt.data(('thin', 'linear', True), ('thick', 'linear', False),
               ('thick', 'thin,sparse', True), ('thin', 'thin,sparse', False),
               ('Thick', 'linear', True), ('thin', '', False))
@@ -230,6 +244,21 @@ class ServiceTest(unittest.TestCase):
         cinder.service = dataclasses.replace(cinder.service, **fields)
         with self.assertRaisesRegex(BackendError, words):
             check.require_service(cinder.api, location)
+
+    @ddt.data((True, 'use cluster c@lvm[.]'), (False, 'Start it, then retry'))
+    @ddt.unpack
+    def test_another_service_of_the_cluster_can_do_the_work(self, up, words):
+        cinder = fakes.FakeCinder()
+        down = dataclasses.replace(cinder.service, up=False, cluster='c@lvm')
+        others = (dataclasses.replace(down, host='other@lvm', up=up),
+                  dataclasses.replace(down, host='alone@lvm', cluster=None,
+                                      up=True))
+        api = cinder.api
+        api.services.side_effect = lambda: [down, *others]
+        with self.assertRaisesRegex(BackendError, words):
+            check.require_service(api, fakes.HOST)
+        if up:
+            check.require_service(api, Location(cluster='c@lvm'))
 
     def test_a_volume_of_a_cluster_needs_any_of_its_services(self):
         cinder = fakes.FakeCinder()

@@ -225,6 +225,32 @@ class CommandsTest(fakes.InAFolder):
             (0, ('unmanaged: 3; failed: 0; outcome unknown: 0; journal: '
                 f'{self.journal}\n')), (status, stdout))
 
+    def test_every_command_works_with_a_cluster(self):
+        cinder = self.cinder
+        cinder.service = dataclasses.replace(cinder.service, cluster='c@lvm')
+        cinder.capabilities = {'c@lvm#lvm': {}}
+        api = cinder.api
+        on = ('--cluster', 'c@lvm#lvm')
+        for command, *arguments in (
+                ('list', *on), ('show', *on, 'data1'),
+                ('plan', *on, '--output', self.plan),
+                ('apply', self.plan), ('undo', self.journal)):
+            if command == 'apply':
+                self.by_name()
+            status, _, stderr = self.openstack(command, *arguments, api=api)
+            self.assertEqual(0, status, stderr)
+        self.assertEqual({'c@lvm#lvm'}, {
+            call.args[0].cluster for call in
+            api.manageable.call_args_list + api.manage.call_args_list})
+        self.assertEqual(3, api.manage.call_count)
+        self.assertEqual({}, cinder.volumes)
+
+    @ddt.data((), ('--host', 'lab@lvm', '--cluster', 'c@lvm'))
+    def test_a_listing_needs_a_host_or_a_cluster(self, *arguments):
+        status, _, stderr = self.openstack('list', *arguments)
+        self.assertEqual(2, status)
+        self.assertIn('--cluster', stderr)
+
     def test_volumes_that_fail(self):
         self.planned()
         self.by_name()
