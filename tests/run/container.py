@@ -139,7 +139,7 @@ def unpacked(release: str, folder: pathlib.Path,
         _call('tar', '--extract', '--preserve-permissions', '--numeric-owner',
               '--xattrs', '--xattrs-include=*', '--file', base, '--directory',
               root)
-        _configure(root, release)
+        _configure(root)
         yield root
     finally:
         _remove(root)
@@ -272,8 +272,9 @@ def _nspawn(*options: str, root: pathlib.Path,
         yield found
 
 
-def _configure(root: pathlib.Path, release: str) -> None:
+def _configure(root: pathlib.Path) -> None:
     name = _host_name(root)
+    units = root / 'etc' / 'systemd' / 'system'
     resolv_conf = root / 'etc' / 'resolv.conf'
     resolv_conf.unlink(missing_ok=True)
     for path, text in (
@@ -287,13 +288,15 @@ def _configure(root: pathlib.Path, release: str) -> None:
             # Repositories of the host belong to root.
             (root / 'etc' / 'gitconfig', '[safe]\n\tdirectory = *\n'),
             (root / 'etc' / 'pip.conf', pip_conf(root)),
-            (root / 'etc' / 'systemd' / 'system' / 'loop-nodes.service',
-             _LOOP_NODES)):
+            (units / 'loop-nodes.service', _LOOP_NODES)):
         path.write_text(text)
     _call('chroot', root, 'locale-gen', stdout=subprocess.DEVNULL)
-    _call('chroot', root, 'systemctl', '--quiet', 'enable',
-          'loop-nodes.service')
-    _call('chroot', root, 'systemctl', '--quiet', 'mask', *_MASKED)
+    # As systemctl's enable and mask, which warn that /proc is not mounted.
+    wanted = units / 'sysinit.target.wants' / 'loop-nodes.service'
+    wanted.parent.mkdir(exist_ok=True)
+    wanted.symlink_to('../loop-nodes.service')
+    for each in _MASKED:
+        (units / each).symlink_to('/dev/null')
     for each in _CACHES:
         _cache(root, each).mkdir(exist_ok=True)
     # pip ignores a cache that belongs to another user.
