@@ -229,10 +229,13 @@ class DevStack:
     def _data(self, backend: str, name: str) -> Iterator[Any]:
         """Open the backing file where the data of a linear LV is."""
         group = f'stack-volumes-{backend}'
-        start, first = self.root(
-            'lvs', '--noheadings', '--units', 'b', '--nosuffix', '--options',
-            'pe_start,seg_pe_ranges', f'{group}/{name}').split()
-        offset = int(start) + _EXTENT * int(re.findall(r':(\d+)-', first)[0])
+        start = self.root('pvs', '--noheadings', '--units', 'b', '--nosuffix',
+                          '--options', 'pe_start', '--select',
+                          f'vg_name={group}')
+        ranges = self.root('lvs', '--noheadings', '--options', 'seg_pe_ranges',
+                           f'{group}/{name}')
+        first, = re.findall(r':(\d+)-', ranges)
+        offset = int(start) + _EXTENT * int(first)
         backing = self.machine.root / f'opt/stack/data/{group}-backing-file'
         # The loop device bypasses the page cache.
         with backing.open('r+b') as file:
