@@ -370,6 +370,8 @@ def _remove(root: pathlib.Path) -> None:
         _call('losetup', '--detach', device)
     if root.exists():
         _call('rm', '--recursive', '--force', '--one-file-system', root)
+    # systemd-nspawn leaves its lock.
+    root.with_name(f'.#{root.name}.lck').unlink(missing_ok=True)
 
 
 def _call(*command: str | pathlib.Path, **options: Any) -> None:
