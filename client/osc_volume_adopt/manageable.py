@@ -64,6 +64,8 @@ class Location:
 
 
 Identity: TypeAlias = tuple[Location, frozenset[tuple[str, str]]]
+# A backend, and the name of an LV on it.
+Place: TypeAlias = tuple[Location, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +173,11 @@ class Manageable:
     def identity(self) -> Identity:
         """What no other LV has, on any backend."""
         return self.location, frozenset(self.reference.items())
+
+    @property
+    def place(self) -> Place:
+        """Where the LV is, and its name there."""
+        return self.location, self.name
 
     @property
     def codes(self) -> list[str]:

@@ -26,6 +26,7 @@ from typing import Any
 
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.manageable import Place
 
 # cinder_lvm_manage's only reason against a snapshot that can be managed as
 # soon as its origin is.
@@ -67,9 +68,10 @@ class Snapshot:
         return self.lv.safe or self.lv.codes == [_ORIGIN_IS_NOT_MANAGED]
 
 
-def by_origin(snapshots: Iterable[Snapshot]) -> dict[str, list[Snapshot]]:
-    """Return the snapshots of each LV that has any, by the LV's name."""
-    found: dict[str, list[Snapshot]] = {}
+def by_origin(snapshots: Iterable[Snapshot]) -> dict[Place, list[Snapshot]]:
+    """Return the snapshots of each LV that has any."""
+    found: dict[Place, list[Snapshot]] = {}
     for snapshot in snapshots:
-        found.setdefault(snapshot.origin, []).append(snapshot)
+        found.setdefault((snapshot.lv.location, snapshot.origin), []
+                         ).append(snapshot)
     return found

@@ -13,80 +13,25 @@
 """The five commands: output, messages, and exit statuses."""
 
 import collections
-import contextlib
 import dataclasses
 import functools
-import io
 import json
-import logging
 from typing import Any
-import unittest
 from unittest import mock
 
 import ddt
 from keystoneauth1 import exceptions as connection_errors
-from openstackclient import shell
-from osc_lib import clientmanager
 import yaml
 
 from osc_volume_adopt import run
-from osc_volume_adopt.progress import Progress
+from osc_volume_adopt import run_commands
+from osc_volume_adopt.tests.unit import cases
 from osc_volume_adopt.tests.unit import fakes
-
-ON = ('--host', fakes.HOST.name)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-class ProgressTest(unittest.TestCase):
-
-    def test_on_a_terminal_only_failures_have_a_line(self):
-        terminal = Terminal()
-        with Progress(terminal) as shown:
-            shown.start('adopting', 2, 'adopted')
-            shown.report('data1', 'adopted')
-            shown.report('data2', 'failed: [no]')
-        self.assertNotIn('data1', terminal.getvalue())
-        self.assertIn('[2/2] data2: failed: [no]', terminal.getvalue())
-        self.assertRegex(terminal.getvalue(), 'adopting .*2/2')
+from osc_volume_adopt.tests.unit.cases import ON
 
 
 @ddt.ddt
-class CommandsTest(fakes.InAFolder):
-
-    def setUp(self):
-        super().setUp()
-        self.cinder = fakes.FakeCinder()
-        self.plan = self.path.with_name('plan.yaml')
-        self.journal = self.path.with_name('plan.yaml.journal')
-
-    def openstack(self, command, *arguments, api=None):
-        """The exit status, and what is printed on stdout and stderr.
-
-        The client itself runs the command; only Cinder is another.
-        """
-        root = logging.getLogger()
-        handlers, level = list(root.handlers), root.level
-        api = api or self.cinder.api
-        with (contextlib.redirect_stdout(io.StringIO()) as stdout,
-              contextlib.redirect_stderr(io.StringIO()) as stderr,
-              mock.patch.object(clientmanager.ClientManager,
-                                'volume_adoption', api)):
-            status: Any
-            try:
-                status = shell.main([
-                    '--os-auth-type', 'none', '--os-endpoint', 'http://cinder',
-                    'volume', 'adoption', command, *map(str, arguments)])
-            except SystemExit as exc:
-                # Of argparse.
-                status = exc.code
-            finally:
-                root.handlers[:] = handlers
-                root.setLevel(level)
-        return status, stdout.getvalue(), stderr.getvalue()
+class CommandsTest(cases.CommandCase):
 
     def listed(self, *options):
         status, stdout, stderr = self.openstack('list', *ON, *options)
@@ -94,15 +39,6 @@ class CommandsTest(fakes.InAFolder):
         # Only an empty list is explained.
         self.assertIs('None of the' in stderr, bool(stderr))
         return stdout
-
-    def planned(self, *options):
-        return self.openstack('plan', *ON, *options, '--output', self.plan)
-
-    def applied(self, *options):
-        return self.openstack('apply', self.plan, *options)
-
-    def undone(self):
-        return self.openstack('undo', self.journal)
 
     def test_a_list_shows_sizes_to_people_and_bytes_to_programs(self):
         self.cinder.lvs = [fakes.lv(), fakes.lv(fakes.BARE)]
@@ -233,9 +169,10 @@ class CommandsTest(fakes.InAFolder):
         api.set_image_properties.side_effect = fakes.refusal(400)
         status, _, stderr = self.openstack('apply', self.plan, api=api)
         self.assertEqual(3, status)
-        self.assertIn('3 volumes (data1, data2, data3): the volume is '
-                      'adopted, but its image properties could not be set: ',
-                      stderr)
+        self.assertEqual(1, stderr.count(
+            'failed: the volume is adopted, but its image properties could '
+            'not be set: '))
+        self.assertEqual(2, stderr.count('failed, for the same reason as'))
         status, _, _ = self.applied()
         self.assertEqual(0, status)
         self.assertEqual(3, len(self.cinder.requested))
@@ -314,13 +251,6 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual(before, sorted(self.path.parent.iterdir()))
         self.assertEqual([], self.cinder.requested)
 
-    def by_name(self):
-        """The fake's LVs are managed by name."""
-        content = yaml.safe_load(self.plan.read_text())
-        for entry in content['volumes']:
-            del entry['lv']['driver']
-        self.plan.write_text(yaml.safe_dump(content))
-
     def test_a_plan_is_applied_and_undone(self):
         self.planned()
         self.by_name()
@@ -328,17 +258,19 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual(0, status)
         self.assertEqual(
             'adopted earlier: 0; adopted: 3; failed: 0; outcome unknown: 0; '
-            f'journal: {self.journal}\n', stdout)
-        self.assertEqual('[1/3] data1: adopted\n[2/3] data2: adopted\n'
-                         '[3/3] data3: adopted\n', stderr)
+            f'not started: 0; journal: {self.journal}\n', stdout)
+        self.assertEqual(
+            f'Checking {self.plan}: 3 volumes\nadopting 3 volumes\n'
+            '[1/3] data1: adopted\n[2/3] data2: adopted\n'
+            '[3/3] data3: adopted\n', stderr)
         before = self.journal.read_text()
         status, stdout, _ = self.applied('--dry-run')
         self.assertEqual('0 volumes to adopt; all checks passed\n', stdout)
         self.assertEqual(before, self.journal.read_text())
         status, stdout, _ = self.undone()
         self.assertEqual(
-            (0, ('unmanaged: 3; failed: 0; outcome unknown: 0; journal: '
-                f'{self.journal}\n')), (status, stdout))
+            (0, ('unmanaged: 3; failed: 0; outcome unknown: 0; not started: '
+                f'0; journal: {self.journal}\n')), (status, stdout))
 
     def test_every_command_works_with_a_cluster(self):
         cinder = self.cinder
@@ -374,9 +306,12 @@ class CommandsTest(fakes.InAFolder):
         status, stdout, stderr = self.applied('--parallel', 1)
         self.assertEqual(3, status)
         self.assertIn('adopted: 1; failed: 2; outcome unknown: 0; ', stdout)
-        self.assertIn('failed: 2 volumes (data1, data2): GET /v3/p/volumes '
-                      'was refused (HTTP 400, no).\nRun the same command to '
-                      'retry.\n', stderr)
+        self.assertIn(
+            '[1/3] data1: failed: GET /v3/p/volumes was refused (HTTP 400, '
+            'no).\n[2/3] data2: failed, for the same reason as data1\n'
+            '[3/3] data3: adopted\n', stderr)
+        self.assertIn('`cinder-manage quota sync` corrects that.\n'
+                      'Run the same command to retry.\n', stderr)
         self.cinder.kept = {'id-data3'}
         status, stdout, stderr = self.undone()
         self.assertEqual(3, status)
@@ -390,18 +325,20 @@ class CommandsTest(fakes.InAFolder):
         expected = (
             f'Cannot apply {self.plan}:\n3 volumes (data1, data2, data3): LV '
             'not found on host lab@lvm#lvm\nNothing was changed.\n')
-        for options in ((), ('--dry-run',)):
-            self.assertEqual((1, '', expected), self.applied(*options))
+        checking = f'Checking {self.plan}: 3 volumes\n'
+        for options, first in (((), checking), (('--dry-run',), '')):
+            self.assertEqual((1, '', first + expected),
+                             self.applied(*options))
             self.assertFalse(self.journal.exists())
         # A run that resumes does not say so.
         self.cinder.lvs = lvs
         self.cinder.errors = {'data2': fakes.refusal(400)}
         self.applied()
         self.cinder.lvs = []
-        for options in ((), ('--dry-run',)):
+        for options, first in (((), checking), (('--dry-run',), '')):
             self.assertEqual(
-                (1, '', (f'Cannot apply {self.plan}:\ndata2: LV not found on '
-                        'host lab@lvm#lvm\nThis run changed nothing. '
+                (1, '', (f'{first}Cannot apply {self.plan}:\ndata2: LV not '
+                        'found on host lab@lvm#lvm\nThis run changed nothing. '
                         'Earlier runs have adopted 2 volumes, or started '
                         'to.\n')),
                 self.applied(*options))
@@ -415,6 +352,7 @@ class CommandsTest(fakes.InAFolder):
         status, stdout, stderr = self.undone()
         self.assertEqual((1, ''), (status, stdout))
         self.assertEqual(
+            f'Checking {self.journal}: 3 volumes\n'
             f'Cannot undo {self.journal}:\n3 volumes (data1, data2, data3): '
             'its volume has status reserved (for data1: see volume '
             'id-data1)\nNothing was changed.\n', stderr)
@@ -484,10 +422,11 @@ class CommandsTest(fakes.InAFolder):
         api = self.cinder.api
         api.manage.side_effect = api.unmanage.side_effect = KeyboardInterrupt
         status, stdout, stderr = self.openstack(command, *arguments, api=api)
-        self.assertEqual((130, ''), (status, stdout))
+        self.assertEqual(130, status)
+        self.assertIn('; failed: 0; outcome unknown: ', stdout)
         self.assertIn('Interrupted. Run the same command to resume.\n',
                       stderr)
         # The requests of apply were not answered: it waits for their arrival.
-        with mock.patch.object(run, 'Run',
-                               functools.partial(run.Run, arrival=0.5)):
+        with mock.patch.object(run_commands, 'Run', functools.partial(
+                run.Run, arrival=0.5)):
             self.assertEqual(0, self.openstack(command, *arguments)[0])
