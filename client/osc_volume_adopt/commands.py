@@ -18,11 +18,15 @@ import argparse
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import itertools
+import logging
 import pathlib
 from typing import Any
+from typing import TypeAlias
 
 from cliff import columns as cliff_columns
+from openstack import exceptions
 from osc_lib.cli import parseractions
 from osc_lib.command import command
 from oslo_utils import units
@@ -34,6 +38,7 @@ from osc_volume_adopt import errors
 from osc_volume_adopt import problems
 from osc_volume_adopt import projects
 from osc_volume_adopt import selection
+from osc_volume_adopt import snapshots
 from osc_volume_adopt import text
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.command import Command
@@ -41,10 +46,19 @@ from osc_volume_adopt.command import EXIT_STATUS
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import LVM_MANAGE
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.manageable import Place
 from osc_volume_adopt.manageable import Reason
 from osc_volume_adopt.plan import Plan
+from osc_volume_adopt.snapshots import Snapshot
 from osc_volume_adopt.volume_options import ImageProperty
 from osc_volume_adopt.volume_options import VolumeOptions
+
+LOG = logging.getLogger(__name__)
+
+_UNAUTHORIZED = (401, 403)
+
+# The snapshots of each LV that has any.
+_Snapshots: TypeAlias = Mapping[Place, list[Snapshot]]
 
 
 class ListAdoption(Command, command.Lister):
@@ -86,7 +100,7 @@ class ListAdoption(Command, command.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        listed = list(_listed(self.api, parsed_args))
+        listed = list(_listed(self.api, parsed_args)[0])
         lvs = columns.in_order(
             (lv for lv in selection.selected(listed, parsed_args)
              if not (parsed_args.unmanaged and lv.cinder_id)
@@ -112,7 +126,10 @@ class ListAdoption(Command, command.Lister):
 
 
 class ShowAdoption(Command, command.ShowOne):
-    """Show a logical volume and what managing it would do."""
+    """Show a logical volume and what managing it would do.
+
+    A name from before the adoption shows the logical volume that had it.
+    """
 
     _epilog: Any = """example::
 
@@ -128,11 +145,15 @@ class ShowAdoption(Command, command.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        for lv in _listed(self.api, parsed_args):
-            if parsed_args.lv in (lv.name, lv.source_id, lv.cinder_id,
-                                  *lv.reference.values()):
-                shown = _all_of(lv)
-                return tuple(shown), tuple(shown.values())
+        word = parsed_args.lv
+        lvs = list(_listed(self.api, parsed_args)[0])
+        # An LV that has the name now comes before one that had it.
+        for lv in [*(lv for lv in lvs if word in (
+                       lv.name, lv.source_id, lv.cinder_id,
+                       *lv.reference.values())),
+                   *(lv for lv in lvs if word == lv.former_name)]:
+            shown = _all_of(lv)
+            return tuple(shown), tuple(shown.values())
         raise errors.InputError(
             f'{parsed_args.lv} not found on '
             f"{', '.join(map(str, _locations(parsed_args)))}. LVs that are "
@@ -191,13 +212,18 @@ class PlanAdoption(Command):
             help='names of the volumes, from {name} and {id} of the logical '
                  'volume, its {gib}, and the {number} of the entry '
                  '(default: {name})')
+        parser.add_argument(
+            '--snapshots', action='store_true',
+            help='plan the snapshots of the logical volumes, too, each as a '
+                 'snapshot of its volume')
         parser.add_argument('--output', metavar='<file>', required=True,
                             type=pathlib.Path,
                             help='file to create for the plan')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        lvs: Iterable[Manageable] = _listed(self.api, parsed_args)
+        lvs: Iterable[Manageable]
+        lvs, found_snapshots = _listed(self.api, parsed_args)
         overrides = {}
         if parsed_args.csv:
             pairs = csv_file.matched(csv_file.read(parsed_args.csv), lvs)
@@ -208,17 +234,28 @@ class PlanAdoption(Command):
         if not lvs:
             raise errors.InputError(_nothing(listed, parsed_args))
         free = [lv for lv in lvs if not lv.cinder_id]
+        wanted: _Snapshots = {}
+        if parsed_args.snapshots:
+            wanted = {lv.place: found_snapshots[lv.place] for lv in free
+                      if lv.safe and lv.place in found_snapshots}
+            # A thin snapshot is listed as an LV of its own, too.
+            places = {each.lv.place for theirs in wanted.values()
+                      for each in theirs if each.can_follow}
+            free = [lv for lv in free if lv.place not in places]
         plan = Plan.of(free, VolumeOptions(
             parsed_args.name_template, parsed_args.type,
             parsed_args.availability_zone, parsed_args.project,
             tuple(parsed_args.bootable), tuple(parsed_args.image_property),
-            dict(parsed_args.property)), overrides)
+            dict(parsed_args.property)), overrides, wanted)
         plan.save(parsed_args.output)
         gib = sum(entry.gib for entry in plan.volumes)
+        with_them = sum(len(entry.snapshots) for entry in plan.volumes)
         self.app.stdout.write(
             f"{parsed_args.output}: {text.count(len(plan.volumes), 'volume')} "
-            f"to adopt, {gib} GiB; {text.count(len(plan.left_out), 'LV')} "
-            'left out\n')
+            f'to adopt, {gib} GiB; '
+            + (text.count(with_them, 'snapshot') + ' with them; '
+               if with_them else '')
+            + f"{text.count(len(plan.left_out), 'LV')} left out\n")
         if len(free) < len(lvs):
             self.log.warning('Left out because Cinder already manages them: '
                              '%s', text.count(len(lvs) - len(free), 'LV'))
@@ -226,6 +263,7 @@ class PlanAdoption(Command):
             self.log.warning(
                 'Cinder will record %s more than the LVs have, because it '
                 'rounds sizes up to whole GiB', text.size(plan.bytes_added))
+        self._warn_of_snapshots(plan, free)
         access, found = projects.access(self.api, plan.volumes)
         found += check.problems(self.api, plan.volumes, 1, access)
         if found:
@@ -233,6 +271,22 @@ class PlanAdoption(Command):
                 [f'{parsed_args.output} cannot be applied yet:',
                  *problems.grouped(found)]))
         return 0
+
+
+    def _warn_of_snapshots(self, plan: Plan,
+                           lvs: Iterable[Manageable]) -> None:
+        """Warn of snapshots that the plan leaves unmanaged."""
+        planned = {(entry.location, entry.lv_name): {
+            each.lv_name for each in entry.snapshots}
+            for entry in plan.volumes}
+        blocked = [lv.name for lv in lvs if lv.place in planned
+                   and set(lv.blocking) - planned[lv.place]]
+        if blocked:
+            self.log.warning(
+                '%s, such as %s, cannot be deleted or migrated by Cinder as '
+                'long as it does not manage their snapshots. --snapshots '
+                'plans them, too', text.count(len(blocked), 'volume'),
+                blocked[0])
 
 
 def _add_location(parser: argparse.ArgumentParser) -> None:
@@ -264,12 +318,28 @@ def _locations(parsed: argparse.Namespace) -> list[Location]:
 
 
 def _listed(api: CinderApi, parsed: argparse.Namespace
-            ) -> Iterator[Manageable]:
+            ) -> tuple[Iterator[Manageable], _Snapshots]:
     """Return the LVs of all backends that the options name."""
     locations = _locations(parsed)
     for location in locations:
         check.require_pool(api, location)
-    return itertools.chain.from_iterable(map(api.manageable, locations))
+    found = snapshots.by_origin(itertools.chain.from_iterable(
+        _snapshots_of(api, location) for location in locations))
+    return snapshots.attached(itertools.chain.from_iterable(
+        map(api.manageable, locations)), found), found
+
+
+def _snapshots_of(api: CinderApi, location: Location) -> list[Snapshot]:
+    """Return a backend's snapshots, or none with a warning."""
+    try:
+        return list(api.manageable_snapshots(location))
+    except exceptions.HttpException as exc:
+        if exc.status_code in _UNAUTHORIZED:
+            raise
+        # LVs can be listed and adopted without them.
+        LOG.warning('Cannot list the snapshots of %s: %s', location,
+                    errors.explain(exc))
+        return []
 
 
 def _is_table(parsed: argparse.Namespace) -> bool:
@@ -324,6 +394,7 @@ def _fields(reason: Reason) -> dict[str, str]:
 def _all_of(lv: Manageable) -> dict[str, Any]:
     return {
         **{column.title: column.cell(lv) for column in columns.COLUMNS},
+        'Former Name': lv.former_name,
         'Reasons': _Reasons(lv.reasons),
         'If Managed': _Lines(_effects(lv)),
         'Driver': lv.driver,
@@ -347,4 +418,8 @@ def _effects(lv: Manageable) -> list[str]:
                   "the LV is renamed to Cinder's name for the volume",
                   'the LV is activated, now and at each boot',
                   'the data of the LV remains as it is']
+    if lv.blocking:
+        found.append('Cinder cannot delete or migrate the volume as long as '
+                     'it does not manage the snapshots '
+                     f"{', '.join(lv.blocking)}")
     return found

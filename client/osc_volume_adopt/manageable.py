@@ -115,6 +115,9 @@ class Manageable:
         from: efi, bios
     :ivar adopter: ID of the volume that adopted the LV, as the LV's tags say
     :ivar former_name: the LV's name before it was adopted, likewise
+    :ivar snapshots: the names of its snapshots that Cinder does not manage;
+        the listing of snapshots has them
+    :ivar blocking: those of them that keep Cinder from deleting its volume
     :ivar more: the rest of extra_info
     """
 
@@ -136,6 +139,8 @@ class Manageable:
     boot_partitions: tuple[str, ...] = ()
     adopter: str = ''
     former_name: str = ''
+    snapshots: tuple[str, ...] = ()
+    blocking: tuple[str, ...] = ()
     more: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod

@@ -20,6 +20,7 @@ Cinder does not manage, Cinder cannot delete or migrate its volume.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 from typing import Any
@@ -75,3 +76,16 @@ def by_origin(snapshots: Iterable[Snapshot]) -> dict[Place, list[Snapshot]]:
         found.setdefault((snapshot.lv.location, snapshot.origin), []
                          ).append(snapshot)
     return found
+
+
+def attached(lvs: Iterable[Manageable],
+             found: Mapping[Place, Iterable[Snapshot]]
+             ) -> Iterator[Manageable]:
+    """Yield the LVs with their snapshots."""
+    for lv in lvs:
+        theirs = [each for each in found.get(lv.place, ())
+                  if not each.lv.cinder_id]
+        yield dataclasses.replace(
+            lv, snapshots=tuple(each.lv.name for each in theirs),
+            blocking=tuple(each.lv.name for each in theirs
+                           if each.blocks_delete))

@@ -106,7 +106,8 @@ def test_a_list_has_the_same_columns_in_every_format(lab):
     assert rows[0] == {
         'Name': 'lv-00009', 'Size': 12582912, 'GiB': 1, 'Safe': True,
         'Codes': [], 'Reasons': '', 'Owner': '',
-        'Contents': 'not read: it has no device node', 'Layout': 'linear',
+        'Contents': 'not read: it has no device node', 'Snapshots': [],
+        'Layout': 'linear',
         'Tags': '',
         'Source ID': group.names()['lv-00009'], 'Cinder ID': None,
         'Backend': HOST}

@@ -51,7 +51,8 @@ class CommandsTest(cases.CommandCase):
         self.assertEqual(
             {'Name': 'data1', 'Size': 4194304, 'GiB': 1, 'Safe': True,
              'Codes': [], 'Reasons': '', 'Owner': 'Proxmox VE, guest 101',
-             'Contents': 'ext4 file system', 'Layout': 'linear',
+             'Contents': 'ext4 file system', 'Snapshots': [],
+             'Layout': 'linear',
              'Tags': 'a,b', 'Source ID': 'id-1', 'Cinder ID': None,
              'Backend': 'lab@lvm#lvm'}, first)
         self.assertIsNone(second['Size'])
@@ -223,6 +224,103 @@ class CommandsTest(cases.CommandCase):
             stderr)
         self.assertEqual('cinder_lvm_manage', yaml.safe_load(
             self.plan.read_text())['volumes'][0]['lv']['driver'])
+
+    def with_snapshots(self):
+        """data1 has a thick one and data2 a thin one, which is an LV, too."""
+        self.cinder.snapshot_lvs = [
+            fakes.snapshot('before', 'data1'),
+            fakes.snapshot('clone', 'data2', 'thin'),
+            fakes.snapshot('full', 'data2', codes=('invalid-snapshot',))]
+        self.cinder.lvs.append(fakes.named('clone'))
+
+    def test_snapshots_are_shown(self):
+        self.assertNotIn('Snapshots', self.listed())
+        self.with_snapshots()
+        self.assertIn('| Snapshots', self.listed())
+        self.assertEqual(
+            {'data1': ['before'], 'data2': ['clone', 'full'], 'data3': [],
+             'clone': []},
+            {row['Name']: row['Snapshots'] for row in json.loads(
+                self.listed('-f', 'json'))})
+        for name, words in (('data1', 'the snapshots before'),
+                            ('data2', 'the snapshots full'), ('data3', '')):
+            _, stdout, _ = self.openstack('show', *ON, name, '-f', 'json')
+            last = json.loads(stdout)['If Managed'][-1]
+            self.assertIs(bool(words), 'cannot delete or migrate' in last)
+            self.assertTrue(last.endswith(words))
+
+    def test_a_plan_warns_of_snapshots_that_block_a_delete(self):
+        self.with_snapshots()
+        self.cinder.snapshot_lvs.pop()
+        status, stdout, stderr = self.planned()
+        self.assertEqual(0, status)
+        self.assertIn('4 volumes to adopt', stdout)
+        self.assertIn('1 volume, such as data1, cannot be deleted or migrated '
+                      'by Cinder as long as it does not manage their '
+                      'snapshots. --snapshots plans them, too\n', stderr)
+
+    def test_a_plan_has_snapshots_under_their_volumes(self):
+        self.with_snapshots()
+        status, stdout, stderr = self.planned('--snapshots')
+        self.assertEqual(0, status)
+        self.assertIn('3 volumes to adopt, 3 GiB; 2 snapshots with them; 1 '
+                      'LV left out\n', stdout)
+        # The one that is invalid remains.
+        self.assertIn('1 volume, such as data2, cannot be deleted', stderr)
+        content = yaml.safe_load(self.plan.read_text())
+        self.assertEqual(
+            [[{'snapshot': {'name': 'before'},
+               'lv': {'reference': {'source-name': 'before'},
+                      'source_id': 'id-before'}}],
+             [{'snapshot': {'name': 'clone'},
+               'lv': {'reference': {'source-name': 'clone'},
+                      'source_id': 'id-clone'}}], None],
+            [entry.get('snapshots') for entry in content['volumes']])
+        self.assertEqual(['full'], [each['lv'] for each
+                                    in content['left_out']])
+        self.assertEqual(0, self.applied()[0])
+        self.assertEqual({'id-before': 'id-data1', 'id-clone': 'id-data2'}, {
+            each['id']: each['volume_id'] for each
+            in self.cinder.managed_snapshots.values()})
+        self.assertEqual(0, self.undone()[0])
+        self.assertEqual({}, self.cinder.managed_snapshots)
+
+    def test_snapshots_that_have_changed_are_refused(self):
+        self.with_snapshots()
+        self.planned('--snapshots')
+        before = self.cinder.snapshot_lvs
+        for changed, words in (
+                ([], 'data1: its snapshot before not found on host'),
+                ([fakes.snapshot('before', 'data3')],
+                 'data1: before is a snapshot of data3'),
+                ([fakes.snapshot('before', 'data1', codes=('in-use',))],
+                 'data1: its snapshot before is not safe to manage: ')):
+            self.cinder.snapshot_lvs = [*changed, *before[1:]]
+            status, _, stderr = self.applied()
+            self.assertEqual(1, status)
+            self.assertIn(words, stderr)
+
+    def test_a_driver_that_lists_no_snapshots(self):
+        api = self.cinder.api
+        api.manageable_snapshots.side_effect = fakes.refusal(500)
+        status, stdout, stderr = self.openstack('list', *ON, api=api)
+        self.assertEqual(0, status)
+        self.assertIn('data1', stdout)
+        self.assertIn('Cannot list the snapshots of host lab@lvm#lvm: The '
+                      'server failed', stderr)
+
+    def test_an_adopted_lv_is_shown_by_its_former_name(self):
+        self.cinder.lvs[0] = fakes.named('volume-1', former_name='data1',
+                                         adopter='some-id')
+        self.cinder.held['volume-1'] = 'some-id'
+        _, stdout, _ = self.openstack('show', *ON, 'data1', '-f', 'json')
+        shown = json.loads(stdout)
+        self.assertEqual(('volume-1', 'data1', 'some-id'), tuple(
+            shown[name] for name in ('Name', 'Former Name', 'Cinder ID')))
+        # Another LV may have that name by now.
+        self.cinder.lvs.append(fakes.named('data1'))
+        _, stdout, _ = self.openstack('show', *ON, 'data1', '-f', 'json')
+        self.assertEqual('data1', json.loads(stdout)['Name'])
 
     def test_a_plan_is_not_overwritten(self):
         self.planned()
