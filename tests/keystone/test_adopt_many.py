@@ -95,8 +95,9 @@ class Lab:
 
     def transfers(self) -> int:
         """How many transfers Cinder has accepted so far."""
-        return len(re.findall(r'POST \S+/volume-transfers/\S+/accept',
-                              self.cinder.log_text()))
+        return len(set(re.findall(
+            r'POST \S+/volume-transfers/(\S+)/accept',
+            self.cinder.log_text())))
 
     def cinder_put(self, path: str, body: dict[str, object]) -> None:
         self.identity.admin.put(
