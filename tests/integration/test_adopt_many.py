@@ -20,6 +20,7 @@ import signal
 import socket
 import threading
 import time
+from typing import Any
 from urllib import parse
 
 from cinder.scheduler.filters import capabilities_filter
@@ -107,10 +108,12 @@ class Proxy(contextlib.ExitStack):
                          daemon=True).start()
 
     def cut(self):
+        """End all connections, and return how many there have been."""
         self._is_cut = True
         for each in self._open:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+        return len(self._open) // 2
 
     def join(self):
         self._is_cut = False
@@ -577,12 +580,12 @@ def test_a_network_that_is_cut_is_waited_for(lab, plan):
             'OS_AUTH_TYPE': 'admin_token', 'OS_TOKEN': cinder.api.token,
             'OS_ENDPOINT': url._replace(
                 netloc=f'127.0.0.1:{proxy.port}').geturl()})
-        process = client.start('volume', 'adoption', 'apply', plan,
-                               '--timeout', 60)
+        process: Any = client.start('volume', 'adoption', 'apply', plan,
+                                    '--timeout', 60)
         with contextlib.closing(process.stdout):
             # The requests to manage have been sent.
             polling.wait_for('volumes', lambda: count(cinder) == 2)
-            proxy.cut()
+            assert proxy.cut() > 0
             time.sleep(1)
             proxy.join()
             rest = process.stdout.read()

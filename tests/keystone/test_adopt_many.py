@@ -140,7 +140,7 @@ def lab(tmp_path_factory):
 def plan(lab, tmp_path):
     """A function that plans for a project; afterwards all is as before."""
     before = lab.group.names()
-    paths = []
+    paths: list[pathlib.Path] = []
 
     def make(*options, host=HOST, number=LVS):
         path = tmp_path / f'plan-{len(paths)}.yaml'

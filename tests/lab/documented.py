@@ -139,9 +139,9 @@ _PROGRAMS = frozenset((
     'kpartx', 'losetup', 'lvchange', 'lvconvert', 'lvcreate', 'lvextend',
     'lvm', 'lvmconfig', 'lvmdevices', 'lvremove', 'lvrename', 'lvs', 'lxc',
     'mdadm', 'multipath', 'mv', 'nsenter', 'openstack', 'pct', 'pip', 'ps',
-    'pvesm', 'pvs', 'python', 'qemu-img', 'qemu-nbd', 'qm', 'swapoff', 'targetcli',
-    'tempest', 'tgt-admin', 'tox', 'tox.sh', 'udevadm', 'umount', 'vgchange',
-    'vgextend', 'vgs', 'vgscan', 'virsh', 'wipefs'))
+    'pvesm', 'pvs', 'python', 'qemu-img', 'qemu-nbd', 'qm', 'swapoff',
+    'targetcli', 'tempest', 'tgt-admin', 'tox', 'tox.sh', 'udevadm', 'umount',
+    'vgchange', 'vgextend', 'vgs', 'vgscan', 'virsh', 'wipefs'))
 _WITHOUT_ARGUMENTS = frozenset(('dmesg', 'lsblk', 'tox.sh'))
 # One with an option is too, so that no unknown program is overlooked.
 _WITH_OPTION = re.compile(r'[a-z][\w./-]* (.* )?--?[a-z].*')

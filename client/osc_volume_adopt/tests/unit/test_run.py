@@ -243,6 +243,47 @@ class RunTest(cases.RunCase):
                                   {})
         self.assertEqual(list(LVS), outcome.done)
 
+    def never_managed(self):
+        cinder = fakes.FakeCinder(dict.fromkeys(LVS, 'creating'))
+        return cinder, cinder.api
+
+    def test_a_volume_that_is_never_managed_times_out(self):
+        cinder, api = self.never_managed()
+        outcome, states = self.adopt(cinder, api=api)
+        self.assertEqual(
+            'the volume still has status creating after 0 seconds (see '
+            'volume id-data1)', outcome.unknown['data1'].explained)
+        self.assertEqual({State.MANAGING}, set(states.values()))
+
+    def test_a_service_that_is_down_is_not_waited_for_after_failures(self):
+        cinder, api = self.never_managed()
+        cinder.service = dataclasses.replace(cinder.service, up=False)
+        cinder.errors['data2'] = fakes.refusal(400)
+        with mock.patch.object(run, 'ASK_AGAIN', -1):
+            outcome, _ = self.adopt(cinder, api=api, parallel=2, timeout=60,
+                                    stop_after=1)
+        self.assertIn('The cinder-volume service of lab@lvm is down',
+                      outcome.unknown['data1'].text)
+        self.assertEqual(['data3'], outcome.left)
+
+    def test_what_is_waited_for_is_shown(self):
+        cinder, api = self.never_managed()
+        cinder.service = dataclasses.replace(cinder.service, up=False)
+        for ask_again, words in ((60, 'Cinder is managing the LV'),
+                                 (-1, ('The cinder-volume service of lab@lvm '
+                                       'is down'))):
+            self.path.unlink(missing_ok=True)
+            with (self.subTest(words=words),
+                  RunJournal(self.path, 'p1') as log,
+                  mock.patch.object(run, 'ASK_AGAIN', ask_again)):
+                work = self.run_with(api, log, timeout=0.3)
+                with mock.patch.object(work.shown, 'wait',
+                                       autospec=True) as wait:
+                    adopt.adopt(work, plan(), {})
+                self.assertTrue(wait.call_args_list[0].args[1].startswith(
+                    words))
+            cinder.errors = dict.fromkeys(LVS, 'creating')
+
     def test_a_project_that_cannot_accept_a_volume_is_reported(self):
         cinder = fakes.FakeCinder()
         outcome, states = self.adopt(cinder, plan(project='theirs'), 'full')
