@@ -10,10 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Terminal: runs commands as in a terminal window, and draws its picture.
-
-Needs pyte, which only the tox environment of the programs that use it has.
-"""
+"""Terminal: runs commands as in a terminal window, and draws its picture."""
 
 from __future__ import annotations
 
