@@ -158,8 +158,7 @@ class LVMManageDriver(AnySizeLVMDriver):
             adoption.adopt(self._volume_group, found.inventory, found.lv,
                            volume.id, volume.name, ready=True,
                            extend_to=found.verdict.extend_to,
-                           accept=functools.partial(
-                               self._accept_contents, found))
+                           accept=self._acceptance(found))
 
     @translated('list manageable volumes')
     @without_attribute_errors
@@ -245,7 +244,8 @@ class LVMManageDriver(AnySizeLVMDriver):
                                     self._snapshot_claimant(snapshot))
             adoption.adopt(self._volume_group, found.inventory, found.lv,
                            snapshot.id,
-                           self._policy.names.of_snapshot(snapshot.name))
+                           self._policy.names.of_snapshot(snapshot.name),
+                           accept=self._acceptance(found))
         return {'provider_id': found.lv.uuid}
 
     @translated('list manageable snapshots')
@@ -347,17 +347,23 @@ class LVMManageDriver(AnySizeLVMDriver):
         return verdict.judge(lv, inventory, claim, policy, users,
                              self._contents([lv], {lv.name: claim})[lv.name])
 
-    def _accept_contents(self, found: Candidate,
-                         activated: LogicalVolume) -> None:
-        """Judge what could not be read before the LV was activated.
+    def _acceptance(self, found: Candidate
+                    ) -> Callable[[LogicalVolume], None] | None:
+        """Return what judges the contents of an LV once it is active.
 
-        :param activated: the same LV, under its new name
-        :raises NotManageable: the LV contains no disk for a volume
+        :returns: a function of the same LV under its new name, which raises
+            NotManageable if the LV contains no disk for a volume; None if
+            contents are not read
         """
-        verdict.judge_contents(
-            found.lv, found.inventory, self._policy,
-            self._contents([activated], {})[activated.name]
-            ).raise_for(found.lv)
+        if not self.configuration.lvm_manage_read_contents:
+            return None
+
+        def accept(activated: LogicalVolume) -> None:
+            verdict.judge_contents(
+                found.lv, found.inventory, self._policy,
+                self._contents([activated], {})[activated.name]
+                ).raise_for(found.lv)
+        return accept
 
     def _contents(self, lvs: Sequence[LogicalVolume],
                   claims: Mapping[str, VolumeClaim | SnapshotClaim]

@@ -10,188 +10,196 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A person's day with many LVs, and everything that can go wrong in it.
+"""An operator adopts 300 disks of another hypervisor, and releases them.
 
-`python -m tests.shows.adopt_many [LVS]`, as root, with a real Cinder. It plans
-LVs of mixed kinds with their snapshots, edits the plan, kills the run, stops
-it by Ctrl-C, lets the service and the network go away, loses the journal, and
-undoes first a part and then the rest. It prints a line for each step, with
-what the command printed last and the seconds it took, and fails if an LV does
-not have its name, UUID and tags again.
+`python -m tests.shows.adopt_many [--lvs NUMBER] FOLDER`, as root, from the top
+of the checkout. It prints the commands of doc/source/adopt-many.rst with their
+output and the seconds that they take, and writes pictures of the terminal and
+the report into the folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Iterator
 import contextlib
+import dataclasses
+import os
 import pathlib
 import signal
-import sys
 import tempfile
 import time
-from typing import Any
 
-import yaml
-
-from tests.lab import polling
+from tests.lab import keystone
 from tests.lab import signals
-from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
-from tests.lab.openstack_client import OpenStackClient
+from tests.lab.device_nodes import device_nodes
+from tests.lab.metadata import EXTENT
+from tests.lab.metadata import linear
+from tests.lab.metadata import logical_volume
+from tests.lab.metadata import logical_volumes
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.service_conf import SCRIPTS
+from tests.lab.terminal import Picture
+from tests.lab.terminal import Terminal
+from tests.lab.volume_api import wait_for_pools
+from tests.unit.contents import recorded
 
-LVS = 300
-HOST = 'lab@lvm#lvm'
-PARALLEL = 4
+_LVS = 300
+_READ_ONLY = 4
+_GIB = 1024 ** 3
+_HOST = "--host 'lab@lvm#lvm'"
+_ADOPTION = 'openstack volume adoption'
+# For each disk of a guest: its size, and samples of what it may contain.
+_DISKS = ((32 * _GIB, ('gpt-efi', 'gpt-bios-efi', 'mbr')),
+          (20 * _GIB + EXTENT, ('ext4', 'xfs', 'ntfs', 'ext4', 'lvm')),
+          (4 * _GIB, ('swap',)))
+# Every so many disks contain a qcow2 image.
+_IMAGE_EVERY = 60
 
 
-class Day:
-    """The steps, each a method, on one plan.
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """A disk of a guest of Proxmox VE.
 
-    :ivar plan: its path
+    :ivar size: in bytes
+    :ivar sample: the name of what it contains
     """
 
-    def __init__(self, cinder: CinderDeployment, group: ScratchVolumeGroup,
-                 plan: pathlib.Path) -> None:
-        self._cinder = cinder
-        self._group = group
-        self._client = OpenStackClient(cinder)
-        self.plan = plan
-        self.journal = pathlib.Path(f'{plan}.journal')
+    name: str
+    tag: str
+    size: int
+    sample: str
+    read_only: bool
 
-    def write_plan(self) -> None:
-        """Plan all LVs, and edit the plan."""
-        self._run('plan', '--host', HOST, '--snapshots', '--match', 'vm-*',
-                  '--name-template', 'old-{name}', '--output', self.plan)
-        content = yaml.safe_load(self.plan.read_text())
-        content['volumes'][0]['volume'] |= {'name': 'first', 'bootable': True}
-        self.plan.write_text(yaml.safe_dump(content, sort_keys=False))
-        self._run('apply', self.plan, '--dry-run')
 
-    def kill(self, done: int) -> None:
-        """Apply, and kill the command after so many volumes."""
-        self._interrupted('kill -9', done, lambda process: process.kill())
+def disks(count: int) -> Iterator[Disk]:
+    """Yield the disks of guests with three each."""
+    for number in range(count):
+        guest, disk = divmod(number, len(_DISKS))
+        size, samples = _DISKS[disk]
+        yield Disk(
+            f'vm-{101 + guest}-disk-{disk}', f'pve-vm-{101 + guest}', size,
+            'qcow2' if number % _IMAGE_EVERY == 1
+            else samples[guest % len(samples)],
+            number >= count - _READ_ONLY)
 
-    def interrupt(self, done: int) -> None:
-        """Resume, and press Ctrl-C after so many more."""
-        self._interrupted('Ctrl-C', done, lambda process:
-                          process.send_signal(signal.SIGINT))
 
-    def lose_service(self, done: int) -> None:
-        """Resume, and let the service stop reporting after so many more."""
-        with contextlib.ExitStack() as later:
-            self._interrupted('service down', done, lambda _:
-                              later.enter_context(
-                self._cinder.database.silent_service('lab@lvm')))
-            self._run('undo', self.journal, '--dry-run', status=1)
-        polling.wait_for('the service to be up', self._is_up)
+@contextlib.contextmanager
+def _group(count: int) -> Iterator[ScratchVolumeGroup]:
+    """A group with these disks, and device nodes by which they are read."""
+    with ScratchVolumeGroup('pve') as group, device_nodes(group) as nodes:
+        texts, first = [], 0
+        for disk in disks(count):
+            extents = disk.size // EXTENT
+            texts.append(logical_volume(
+                disk.name, linear(first, extents), tags=[disk.tag],
+                status=['READ', *([] if disk.read_only else ['WRITE']),
+                        'VISIBLE']))
+            first += extents
+        group.restore(logical_volumes(texts))
+        for disk in disks(count):
+            node = nodes.create(disk.name)
+            with node.open('r+b') as device:
+                device.write(recorded(disk.sample).head)
+        yield group
 
-    def restart_cinder(self, done: int) -> None:
-        """Resume, and restart all of Cinder after so many more."""
-        self._interrupted('Cinder killed', done, lambda _:
-                          self._cinder.kill(with_commands=False))
-        self._cinder.start()
-        self._client = OpenStackClient(self._cinder)
-        # What Cinder was doing when it was killed stays in that status.
-        for volume in self._volumes('managing'):
-            self._cinder.api.request(
-                'POST', f'volumes/{volume}/action',
-                {'os-reset_status': {'status': 'error'}})
-            self._cinder.api.delete(volume)
-            self._cinder.api.wait_until_gone(volume)
 
-    def complete(self) -> None:
-        """Apply until all volumes are adopted."""
-        for _ in range(3):
-            if self._run('apply', self.plan, status=None) == 0:
-                return
-        raise SystemExit('the plan cannot be completed')
+class Session:
+    """What the operator does, and what the terminal shows."""
 
-    def lose_journal(self) -> None:
-        """Lose the journal, and find everything again."""
-        self.journal.unlink()
-        self._run('show', '--host', HOST, 'vm-007-disk-0', '-f', 'value',
-                  '-c', 'Name', '-c', 'Former Name')
-        self._run('recover', self.plan)
+    def __init__(self, terminal: Terminal, folder: pathlib.Path) -> None:
+        self._terminal = terminal
+        self._folder = folder
+        self._seen: Picture | None = None
 
-    def undo(self) -> None:
-        """Undo a part, the rest with one volume in use, and that one."""
-        self._run('undo', self.journal, '--match', 'vm-00*', '--yes')
-        used = self._volumes('available')[0]
-        self._act(used, 'os-reserve')
-        self._run('undo', self.journal, '--yes', status=3)
-        self._act(used, 'os-unreserve')
-        self._run('undo', self.journal, '--yes')
+    def run(self, line: str, status: int = 0, head: int = 12, tail: int = 6,
+            interrupt_at: str = '') -> Picture:
+        """Run a command line of the page, and print its output.
 
-    def _volumes(self, status: str) -> list[str]:
-        return [volume['id'] for volume in self._cinder.api.request(
-            'GET', 'volumes/detail', params={'status': status}
-            ).body['volumes']]
+        :param status: the exit status that it must have
+        :param head, tail: lines of its output that the picture has
+        :param interrupt_at: press Ctrl-C when the screen has this text
+        """
+        interrupted: list[bool] = []
 
-    def _act(self, volume: str, action: str) -> None:
-        self._cinder.api.request('POST', f'volumes/{volume}/action',
-                                 {action: {}})
+        def watch(lines: list[str], pid: int) -> None:
+            if interrupt_at and not interrupted and any(
+                    interrupt_at in shown for shown in lines[-8:]):
+                interrupted.append(True)
+                (self._folder / 'applying.txt').write_text('\n'.join(lines))
+                os.killpg(pid, signal.SIGINT)
 
-    def _is_up(self) -> bool:
-        return all(service['state'] == 'up' for service
-                   in self._cinder.api.request('GET', 'os-services'
-                                               ).body['services']
-                   if service['binary'] == 'cinder-volume')
+        ended, picture, seconds = self._terminal.run(line, watch)
+        print(f'{picture}\n# exit status {ended}, {seconds:.1f} seconds\n',
+              flush=True)
+        if ended != status:
+            raise SystemExit(f'exit status {ended}, not {status}')
+        short = picture.abridged(head, tail)
+        self._seen = self._seen + short if self._seen else short
+        return picture
 
-    def _interrupted(self, what: str, done: int,
-                     act: Callable[[Any], object]) -> None:
+    def draw(self, name: str, title: str) -> None:
+        """Write a picture of what has been seen since the last one."""
+        if self._seen:
+            (self._folder / name).write_text(self._seen.svg(title))
+        self._seen = None
+
+
+def _walk(session: Session, count: int) -> None:
+    session.run(f"{_ADOPTION} list {_HOST} --match 'vm-10[12]-*'", head=20)
+    session.run(f'{_ADOPTION} list {_HOST} --unsafe', head=20)
+    session.run(f'{_ADOPTION} show {_HOST} vm-101-disk-0', head=40)
+    session.draw('adopt-many-list.svg', 'List')
+    session.run(
+        f'{_ADOPTION} plan {_HOST} --owner "Proxmox*" --project web '
+        '--image-property hw_disk_bus=scsi --output plan.yaml')
+    session.run(f'{_ADOPTION} apply plan.yaml --dry-run')
+    session.run(f'{_ADOPTION} apply plan.yaml --parallel 8', status=130,
+                interrupt_at=f' {count // 3}/')
+    session.run(f'{_ADOPTION} status plan.yaml', head=40)
+    session.run(f'{_ADOPTION} apply plan.yaml --parallel 8')
+    session.run(f'{_ADOPTION} status plan.yaml', head=40)
+    session.run(f'{_ADOPTION} audit {_HOST}')
+    session.run(f"{_ADOPTION} report plan.yaml --title 'Guests of pve1' "
+                '--html report.html --markdown report.md')
+    session.draw('adopt-many-apply.svg', 'Plan, apply, resume, report')
+    session.run(f'{_ADOPTION} undo plan.yaml.journal --parallel 8 --yes')
+    session.draw('adopt-many-undo.svg', 'Undo')
+
+
+def main(count: int, folder: pathlib.Path) -> None:
+    """Print the session, and write the pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (tempfile.TemporaryDirectory() as scratch, _group(count) as group,
+          keystone.running(pathlib.Path(scratch),
+                           f'sqlite:///{scratch}/keystone.sqlite'
+                           ) as identity,
+          CinderDeployment(
+              Backend(group, {'lvm_manage_without_device_mapper': 'true'}),
+              default_options={'auth_strategy': 'keystone'},
+              sections={'keystone_authtoken': identity.conf()}) as cinder):
+        url = cinder.url.rpartition('/')[0]
+        wait_for_pools(lambda: identity.admin.get(
+            f'{url}/scheduler-stats/get_pools').json(), 1)
+        identity.offer('block-storage', 'cinder', url)
+        web = identity.make('project', name='web')
+        identity.grant('admin', str(identity.admin.get_user_id()), web)
+        before = group.names()
         started = time.monotonic()
-        process: Any = self._client.start(
-            'volume', 'adoption', 'apply', self.plan, '--parallel', PARALLEL,
-            '--timeout', 120)
-        for line in process.stdout:
-            if line.startswith(f'[{done}/'):
-                break
-        act(process)
-        rest = process.stdout.read()
-        process.stdout.close()
-        _show(f'apply; {what}', process.wait(), started, rest)
-
-    def _run(self, *arguments: object, status: int | None = 0) -> int:
-        started = time.monotonic()
-        done = self._client.run('volume', 'adoption', *arguments)
-        _show(' '.join(str(getattr(word, 'name', word)) for word in arguments),
-              done.returncode, started, done.stdout or done.stderr)
-        if status not in (None, done.returncode):
-            raise SystemExit(f'{done.stdout}{done.stderr}')
-        return int(done.returncode)
-
-
-def _show(what: str, status: int, started: float, printed: str) -> None:
-    print(f'$ {what}\n  exit status {status}, '
-          f'{time.monotonic() - started:.0f} s', flush=True)
-    for line in printed.splitlines()[-4:]:
-        print(f'  | {line}', flush=True)
-
-
-def main(lvs: int) -> None:
-    """Go through all steps."""
-    with (tempfile.TemporaryDirectory() as folder,
-          ScratchVolumeGroup('many') as group):
-        group.restore(zoo.guests(lvs))
-        before = group.report('lv_name', 'lv_uuid', 'lv_tags')
-        with CinderDeployment(Backend(group, {
-                'lvm_manage_without_device_mapper': 'true'})) as cinder:
-            day = Day(cinder, group, pathlib.Path(folder, 'plan.yaml'))
-            day.write_plan()
-            day.kill(lvs // 10)
-            day.interrupt(lvs // 10)
-            day.lose_service(lvs // 10)
-            day.restart_cinder(lvs // 10)
-            day.complete()
-            day.lose_journal()
-            day.undo()
-        if group.report('lv_name', 'lv_uuid', 'lv_tags') != before:
-            raise SystemExit('the LVs are not as before')
-    print('all LVs have their names, UUIDs and tags again')
+        _walk(Session(Terminal(
+            {**os.environ, **identity.credentials,
+             'PATH': f"{SCRIPTS}:{os.environ['PATH']}",
+             'PYTHONWARNINGS': 'ignore'}, str(folder)), folder), count)
+        print(f'names as before: {group.names() == before}; '
+              f'{time.monotonic() - started:.0f} seconds for all commands')
 
 
 if __name__ == '__main__':
     signals.unwind_when_stopped()
-    main(int(sys.argv[1]) if sys.argv[1:] else LVS)
+    parser = argparse.ArgumentParser()
+    parser.add_argument('folder', type=pathlib.Path)
+    parser.add_argument('--lvs', type=int, default=_LVS)
+    arguments = parser.parse_args()
+    main(arguments.lvs, arguments.folder.resolve())

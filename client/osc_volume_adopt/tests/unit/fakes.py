@@ -149,7 +149,6 @@ class FakeCinder:
         for name in dir(CinderApi):
             if callable(getattr(self, name, None)) and name[0] != '_':
                 getattr(api, name).side_effect = getattr(self, name)
-        api.volumes.side_effect = lambda: list(self.volumes.values())
         for name in ('manage', 'manage_snapshot', 'may_manage'):
             getattr(api, name).side_effect = functools.partial(
                 getattr(self, name), project)
@@ -245,6 +244,12 @@ class FakeCinder:
     def volumes_with(self, metadata):
         return [volume for volume in self.volumes.values()
                 if metadata.items() <= volume['metadata'].items()]
+
+    def project_name(self, project_id):
+        return f'name of {project_id}'
+
+    def all_volumes(self):
+        return list(self.volumes.values())
 
     def volumes_in(self, project_id):
         return [volume for volume in self.volumes.values()
