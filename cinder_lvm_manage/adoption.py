@@ -125,18 +125,15 @@ def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
             + (_METADATA_OF_A_SEGMENT if extend else 0))
 
 
-def accept_any(lv: LogicalVolume) -> None:
-    """Accept any LV that adopt has activated."""
-
-
 def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
           adopter: str, new_name: str, ready: bool = False,
           extend_to: int | None = None,
-          accept: Callable[[LogicalVolume], None] = accept_any,
+          accept: Callable[[LogicalVolume], None] | None = None,
           host: str = '') -> None:
     """Rename the LV to Cinder's name, and undo that if a command fails.
 
-    This takes three commands, and one more each to activate and to extend it.
+    This takes three commands, and one more each to activate, to extend and to
+    deactivate it.
 
     :param inventory: the one that the LV was judged in, read under the
         group's lock
@@ -144,7 +141,8 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
     :param ready: activate the LV now, and automatically from now on
     :param extend_to: the size in bytes to extend the LV to; None to keep it
     :param accept: called with the LV under its new name if it was not active
-        before; it raises an LVMManageError to refuse the LV
+        before, while it is active; it raises an LVMManageError to refuse the
+        LV
     :param host: of this cinder-volume, if it is in a cluster
     :raises LockedElsewhere: in a shared group, another host has the LV active
     :raises VolumeGroupError, AdoptionFailed: the LV's old name, tags and
@@ -165,13 +163,16 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
             vg.extend(new_name, extend_to)
         # Last: activation/volume_list may only have the LV's old name, and an
         # origin with thick snapshots cannot be extended while it is active.
-        activated = activation.active and lv.activation.active is False
-        if activated:
+        activate = (lv.activation.active is False
+                    and (activation.active or accept is not None))
+        if activate:
             vg.activate(new_name)
         adopted = _checked(vg.inventory(), lv, new_name, journal, ready,
                            extend_to)
-        if activated:
+        if activate and accept:
             accept(adopted)
+        if activate and not activation.active:
+            vg.deactivate(new_name)
     except errors.LVMManageError:
         _undo(vg, lv, journal, new_name)
         raise

@@ -21,12 +21,12 @@ from collections.abc import Mapping
 
 from cinder import context
 from cinder import objects
-from cinder.objects import fields
 from cinder.scheduler.filters import extra_specs_ops
 from cinder.volume import volume_types
 
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage import naming
+from cinder_lvm_manage.claim import FAILED_TO_MANAGE
 from cinder_lvm_manage.claim import Owner
 from cinder_lvm_manage.claim import Sign
 from cinder_lvm_manage.claim import SnapshotClaim
@@ -39,9 +39,6 @@ from cinder_lvm_manage.naming import CinderNames
 VolumeClaims = dict[str, VolumeClaim]
 SnapshotClaims = dict[str, SnapshotClaim]
 Owners = dict[str, Owner]
-
-# Cinder has no constant for it: cinder/volume/api.py, delete.
-_ERROR_MANAGING_DELETING = 'error_managing_deleting'
 
 _CAPABILITIES = {'thin_provisioning_support': 'thin',
                  'thick_provisioning_support': 'thick'}
@@ -238,8 +235,7 @@ def was_available(volume: objects.Volume) -> bool:
     older driver did not: the status says so too, until it changes.
     """
     return (volume.launched_at is not None
-            and volume.status not in (fields.VolumeStatus.ERROR_MANAGING,
-                                      _ERROR_MANAGING_DELETING))
+            and volume.status not in FAILED_TO_MANAGE)
 
 
 def was_managed(snapshot: objects.Snapshot) -> bool:

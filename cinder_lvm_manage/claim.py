@@ -19,6 +19,10 @@ import enum
 
 from cinder_lvm_manage.naming import CinderNames
 
+# The statuses of a volume that Cinder failed to manage. Cinder has no constant
+# for the second: cinder/volume/api.py, delete.
+FAILED_TO_MANAGE = ('error_managing', 'error_managing_deleting')
+
 
 class Sign(enum.Enum):
     """What shows that a volume or snapshot of Cinder owns an LV."""

@@ -53,6 +53,7 @@ from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.exclusive_activation import Held
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
@@ -166,8 +167,8 @@ class LVMManageDriver(SharedGroupLVMDriver):
             adoption.adopt(self._volume_group, found.inventory, found.lv,
                            volume.id, volume.name, ready=not self._on_demand,
                            extend_to=found.verdict.extend_to,
-                           accept=functools.partial(
-                               self._accept_contents, found),
+                           accept=(None if self._on_demand
+                                   else self._acceptance(found)),
                            host=self._policy.adopting_host)
 
     @translated('list manageable volumes')
@@ -255,10 +256,14 @@ class LVMManageDriver(SharedGroupLVMDriver):
         with self._group_locked():
             found = self._candidate(existing_ref,
                                     self._snapshot_claimant(snapshot))
-            with self._origin_held(found.lv):
+            with self._origin_held(found.lv) as held:
+                if held:
+                    self._accept_held(found, held)
                 adoption.adopt(self._volume_group, found.inventory, found.lv,
                                snapshot.id,
                                self._policy.names.of_snapshot(snapshot.name),
+                               accept=(None if held
+                                       else self._acceptance(found)),
                                host=self._policy.adopting_host)
         return {'provider_id': found.lv.uuid}
 
@@ -372,28 +377,41 @@ class LVMManageDriver(SharedGroupLVMDriver):
         :raises NotManageable: it contains no disk for a volume
         """
         with self._held(found.lv.name) as held:
-            if held and not held.was_active:
-                self._accept_contents(found, found.lv)
-            if held and not found.lv.is_open:
+            if held is None:
+                return
+            self._accept_held(found, held)
+            if not found.lv.is_open:
                 held.end()
 
+    def _accept_held(self, found: Candidate, held: Held) -> None:
+        """Judge the contents of an LV that is active only now."""
+        accept = self._acceptance(found)
+        if accept and not held.was_active:
+            accept(found.lv)
+
     def _origin_held(self, lv: LogicalVolume
-                     ) -> contextlib.AbstractContextManager[object]:
+                     ) -> contextlib.AbstractContextManager[Held | None]:
         """Hold the origin of a thick snapshot, for which LVM has no lock."""
         return (self._held(lv.name) if 'thicksnapshot' in lv.roles
                 else contextlib.nullcontext())
 
-    def _accept_contents(self, found: Candidate,
-                         activated: LogicalVolume) -> None:
-        """Judge what could not be read before the LV was activated.
+    def _acceptance(self, found: Candidate
+                    ) -> Callable[[LogicalVolume], None] | None:
+        """Return what judges the contents of an LV once it is active.
 
-        :param activated: the same LV, under its new name
-        :raises NotManageable: the LV contains no disk for a volume
+        :returns: a function of the same LV under its new name, which raises
+            NotManageable if the LV contains no disk for a volume; None if
+            contents are not read
         """
-        verdict.judge_contents(
-            found.lv, found.inventory, self._policy,
-            self._contents([activated], {})[activated.name]
-            ).raise_for(found.lv)
+        if not self.configuration.lvm_manage_read_contents:
+            return None
+
+        def accept(activated: LogicalVolume) -> None:
+            verdict.judge_contents(
+                found.lv, found.inventory, self._policy,
+                self._contents([activated], {})[activated.name]
+                ).raise_for(found.lv)
+        return accept
 
     def _contents(self, lvs: Sequence[LogicalVolume],
                   claims: Mapping[str, VolumeClaim | SnapshotClaim]

@@ -27,6 +27,7 @@ from cinder_lvm_manage import opts
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.foreign_owners import ForeignOwner
 from cinder_lvm_manage.verdict import Verdict
 from tests.unit.reports import inventory
 
@@ -93,7 +94,8 @@ def test_every_key_of_extra_info_is_explained():
     adopted = zoo.lvs[0]._replace(tags=tuple(
         adoption.Journal('some-id', 'data1').tags))
     listed = {key for lv in (*zoo.lvs, adopted) for key in listing.entry(
-        lv, zoo, SnapshotClaim(), Verdict((), extend_to=lv.size),
+        lv, zoo, SnapshotClaim(),
+        Verdict((), lv.size, ForeignOwner('Proxmox VE')),
         [User('mounted on /mnt', 'umount /mnt')],
         Contents(boot_partitions=('efi',)), 'some-id')['extra_info']}
     page = PAGES.joinpath('extra-info.rst').read_text()
