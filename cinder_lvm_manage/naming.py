@@ -20,13 +20,14 @@ import re
 
 from cinder_lvm_manage.logical_volume import LogicalVolume
 
-_UUID = r'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
+# As OpenStack and most other systems write one.
+UUID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
 _EXAMPLE = '00000000-0000-4000-8000-000000000000'
 
 
 def ids_in(lv_name: str) -> list[str]:
     """Return what looks like Cinder's IDs in a name, for any template."""
-    return re.findall(_UUID, lv_name)
+    return re.findall(UUID, lv_name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,10 @@ class CinderNames:
         """Return the snapshot's ID in the name, if any."""
         match = self._snapshot_name.fullmatch(lv_name)
         return match[1] if match else None
+
+    def id_of(self, lv_name: str) -> str | None:
+        """Return the ID of the volume or snapshot in the name, if any."""
+        return self.volume_id(lv_name) or self.snapshot_id(lv_name)
 
     @property
     def longest(self) -> int:
@@ -93,4 +98,4 @@ class CinderNames:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(re.escape(template).replace('%s', _UUID))
+    return re.compile(re.escape(template).replace('%s', f'({UUID})'))

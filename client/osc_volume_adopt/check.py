@@ -28,25 +28,26 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import functools
+import logging
 import shlex
 from typing import Any
 
+from osc_volume_adopt import projects
 from osc_volume_adopt import scheduler
+from osc_volume_adopt import volume_names
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.api import Service
 from osc_volume_adopt.api import VolumeType
 from osc_volume_adopt.errors import BackendError
-from osc_volume_adopt.errors import TokenError
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import LVM_MANAGE
 from osc_volume_adopt.manageable import Manageable
 from osc_volume_adopt.plan import Entry
-from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.problems import Problem
+from osc_volume_adopt.projects import Projects
+from osc_volume_adopt.snapshots import Snapshot
 
-# By a project's name or ID in a plan: its ID, and the API with a token for it.
-Receivers = Mapping[str, tuple[str, CinderApi]]
-
+LOG = logging.getLogger(__name__)
 
 def require_service(api: CinderApi, location: Location) -> list[Service]:
     """Return the services that run the backend.
@@ -86,6 +87,29 @@ def require_service(api: CinderApi, location: Location) -> list[Service]:
     return running
 
 
+def require_pool(api: CinderApi, location: Location) -> None:
+    """Ensure that the backend is up, and that it has the pool, if any.
+
+    Cinder lists the LVs of a backend whatever pool is named, and manages them
+    without one in any pool that is suitable.
+
+    :raises BackendError: it has not
+    """
+    services = require_service(api, location)
+    backend, _, pool = location.name.partition('#')
+    # In a cluster, the scheduler knows the cluster's pools, not the hosts'.
+    backends = {backend, *(each.cluster for each in services)}
+    pools = sorted({name.partition('#')[2] for name in api.pools()
+                    if name.partition('#')[0] in backends})
+    if pool and pools and pool not in pools:
+        raise BackendError(
+            f'Cinder has no {location}: {backend} has no pool {pool}. Known: '
+            f"{', '.join(pools)}.")
+    if not pool and len(pools) > 1:
+        LOG.warning('%s has several pools: %s. To name one, add # and its '
+                    'name to the host', location, ', '.join(pools))
+
+
 def require_services_of(api: CinderApi,
                         volumes: Iterable[Mapping[str, Any]]) -> None:
     """Ensure that the backends of these volumes can process requests.
@@ -102,66 +126,63 @@ def require_services_of(api: CinderApi,
         require_service(api, location)
 
 
-def receivers(api: CinderApi, entries: Collection[Entry]
-              ) -> tuple[Receivers, list[Problem]]:
-    """Return access to the projects of these entries, and what prevents it."""
-    found: dict[str, tuple[str, CinderApi]] = {}
-    problems = []
-    for name in sorted({entry.project for entry in entries
-                        if entry.project}):
-        project_id = api.project_id(name)
-        if project_id is None:
-            problems.append(Problem(
-                f'project {name} not found, or not visible to you'))
-        elif project_id == api.own_project():
-            found[name] = project_id, api
-        else:
-            try:
-                found[name] = project_id, api.for_project(project_id)
-            except TokenError as exc:
-                problems.append(Problem(
-                    f'volumes cannot be transferred to project {name}, '
-                    f'because you cannot get a token for it: {exc}',
-                    remedy='you need a role in that project, and credentials '
-                           'that can be used for several projects, such as a '
-                           'password'))
-    return found, problems
-
-
-def problems(plan: Plan, api: CinderApi, entries: Collection[Entry],
-             parallel: int, receivers: Receivers) -> list[Problem]:
+def problems(api: CinderApi, entries: Collection[Entry], parallel: int,
+             access: Projects) -> list[Problem]:
     """Return everything that keeps these entries from being adopted.
 
     :param entries: those whose adoption has not started
     :param parallel: how many volumes are adopted at the same time
-    :param receivers: access to the projects of these entries
+    :param access: access to the projects of these entries
     :raises BackendError: the backend is down, or does not exist
     """
-    if not entries:
-        return []
-    services = require_service(api, plan.location)
-    lvs = _Listing(api.manageable(plan.location))
-    types = _Types(plan, api, receivers, services)
-    return [
-        *(problem for entry in entries
-          for problem in types.problems(entry, lvs.find(entry))),
-        *_zone_problems(services, entries),
-        *_quota_problems(api, entries, parallel, receivers, types),
-        *(problem for entry in entries
-          for problem in lvs.problems(plan.location, entry))]
+    types: dict[Location, _Types] = {}
+    found: list[Problem] = []
+    for location, theirs in _by_location(entries).items():
+        services = require_service(api, location)
+        lvs = _Listing(api.manageable(location))
+        types[location] = _Types(location, api, access, services)
+        found += (problem for entry in theirs for problem
+                  in types[location].problems(entry, lvs.find(entry)))
+        found += _zone_problems(services, theirs)
+        found += (problem for entry in theirs
+                  for problem in lvs.problems(location, entry))
+        if any(entry.snapshots for entry in theirs):
+            found += _snapshot_problems(
+                location, theirs, api.manageable_snapshots(location))
+    if entries:
+        found += _quota_problems(api, entries, parallel, access, types)
+        found += volume_names.problems(
+            entries, lambda entry: _project_of(entry, api, access),
+            api.volumes_in)
+    return found
+
+
+def _project_of(entry: Entry, api: CinderApi, access: Projects
+                ) -> str | None:
+    """Return the ID of the project of the entry's volume, if it is known."""
+    if entry.project is None:
+        return api.own_project()
+    return access[entry.project].id if entry.project in access else None
+
+
+def _by_location(entries: Iterable[Entry]) -> dict[Location, list[Entry]]:
+    found: dict[Location, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        found[entry.location].append(entry)
+    return found
 
 
 class _Types:
-    """The volume types of a plan, and whether its entries can have them."""
+    """Volume types, and whether entries of one backend can have them."""
 
-    def __init__(self, plan: Plan, api: CinderApi, receivers: Receivers,
-                 services: Iterable[Service]) -> None:
-        self._plan = plan
+    def __init__(self, location: Location, api: CinderApi,
+                 access: Projects, services: Iterable[Service]) -> None:
+        self._location = location
         # The scheduler goes by a cluster, where there is one.
         self._clusters = {each.cluster for each in services if each.cluster}
-        self._backends = {plan.location.name, *self._clusters}
+        self._backends = {location.name, *self._clusters}
         self._api = api
-        self._receivers = receivers
+        self._access = access
         self._unsuitable: dict[str, list[str]] = {}
         self._projects = functools.cache(api.type_projects)
 
@@ -207,8 +228,7 @@ class _Types:
         for text in self._unsuitable[found.id]:
             yield Problem(text, entry.source)
         name = f'volume type {found.name!r}'
-        owner = (self._receivers.get(entry.project, (None,))[0]
-                 if entry.project else self._api.own_project())
+        owner = _project_of(entry, self._api, self._access)
         if not found.is_public and owner and (
                 owner not in self._projects(found.id)):
             yield Problem(
@@ -232,7 +252,7 @@ class _Types:
                          'it')
         if not self._pools:
             texts.append(f"Cinder's scheduler knows no pool of "
-                         f'{self._plan.location}' + self._if_disabled())
+                         f'{self._location}' + self._if_disabled())
         unmet = [list(scheduler.unmet(found.extra_specs, capabilities))
                  for capabilities in self._pools]
         # One pool that fits is enough.
@@ -240,7 +260,7 @@ class _Types:
             specs = ', '.join(f'{key} = {found.extra_specs[key]}'
                               for key in unmet[0])
             texts.append(f'{name} requires {specs}, which '
-                         f'{self._plan.location} does not offer')
+                         f'{self._location} does not offer')
         return texts
 
     def _if_disabled(self) -> str:
@@ -261,8 +281,33 @@ def _zone_problems(services: Iterable[Service],
                 f"of the backend, {', '.join(sorted(zones))}", entry.source)
 
 
+def _snapshot_problems(location: Location, entries: Iterable[Entry],
+                       listed: Iterable[Snapshot]) -> Iterator[Problem]:
+    by_place = {snapshot.lv.place: snapshot for snapshot in listed}
+    for entry in entries:
+        for planned in entry.snapshots:
+            name = planned.lv_name
+            snapshot = by_place.get((location, name))
+            if snapshot is None:
+                yield Problem(f'its snapshot {name} not found on {location}',
+                              entry.source)
+            elif planned.source_id != snapshot.lv.source_id:
+                yield Problem(
+                    f'another snapshot is named {name} now: its UUID is '
+                    f'{snapshot.lv.source_id}, not {planned.source_id}',
+                    entry.source)
+            elif snapshot.origin != entry.lv_name:
+                yield Problem(f'{name} is a snapshot of {snapshot.origin}',
+                              entry.source)
+            elif not snapshot.can_follow:
+                for reason in snapshot.lv.reasons:
+                    yield Problem(
+                        f'its snapshot {name} is not safe to manage: '
+                        f'{reason.statement}', entry.source, reason.remedy)
+
+
 def _quota_problems(api: CinderApi, entries: Collection[Entry], parallel: int,
-                    receivers: Receivers, types: _Types
+                    access: Projects, types: Mapping[Location, _Types]
                     ) -> Iterator[Problem]:
     own = api.own_project()
     by_project: dict[str, list[Entry]] = defaultdict(list)
@@ -270,14 +315,15 @@ def _quota_problems(api: CinderApi, entries: Collection[Entry], parallel: int,
     for entry in entries:
         if entry.project is None:
             by_project[own].append(entry)
-        elif entry.project in receivers:
-            project_id = receivers[entry.project][0]
+        elif entry.project in access:
+            project_id = access[entry.project].id
             by_project[project_id].append(entry)
             names.setdefault(project_id, f'project {entry.project}')
     # Until a volume is transferred, it counts against the caller's quota. Each
     # worker transfers its volume before it starts the next one.
     passing = sorted((entry for project_id, theirs in by_project.items()
-                      if project_id != own for entry in theirs),
+                      if project_id != own for entry in theirs
+                      if not projects.direct(entry, access)),
                      key=lambda entry: entry.gib)
     by_project[own] += passing[-parallel:]
     for project_id, theirs in by_project.items():
@@ -286,14 +332,19 @@ def _quota_problems(api: CinderApi, entries: Collection[Entry], parallel: int,
 
 
 def _quota_problems_of(project: str, quota: Mapping[str, Mapping[str, int]],
-                       entries: Collection[Entry], types: _Types
+                       entries: Collection[Entry],
+                       types: Mapping[Location, _Types]
                        ) -> Iterator[Problem]:
     wanted: Counter[str] = Counter()
     for entry in entries:
-        of_type = types.of(entry)
+        of_type = types[entry.location].of(entry)
         for suffix in ['', f'_{of_type.name}'] if of_type else ['']:
             wanted[f'volumes{suffix}'] += 1
-            wanted[f'gigabytes{suffix}'] += entry.gib
+            # Each snapshot counts as its volume does.
+            wanted[f'gigabytes{suffix}'] += entry.gib * (
+                1 + len(entry.snapshots))
+            if entry.snapshots:
+                wanted[f'snapshots{suffix}'] += len(entry.snapshots)
     for name, count in wanted.items():
         of = quota.get(name, {'limit': -1})
         left = of['limit'] - of.get('in_use', 0) - of.get('reserved', 0)

@@ -20,13 +20,16 @@ from cinder_lvm_manage import adoption
 from cinder_lvm_manage import contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
+from cinder_lvm_manage import verdict
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Owner
+from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.contents import Contents
 from cinder_lvm_manage.contents import Finding
 from cinder_lvm_manage.contents import Image
+from cinder_lvm_manage.naming import CinderNames
 from cinder_lvm_manage.rules import Kind
 from cinder_lvm_manage.verdict import Reason
 from cinder_lvm_manage.verdict import Verdict
@@ -167,6 +170,19 @@ class EntryTest(unittest.TestCase):
         self.assertEqual('here, there', entry['extra_info']['users'])
         self.assertNotIn('users', self.entry('size-1g')['extra_info'])
 
+    def test_boot_partitions_are_listed_where_there_are_any(self):
+        info = self.entry('size-1g', contents=Contents(
+            boot_partitions=('bios', 'efi')))['extra_info']
+        self.assertEqual('bios,efi', info['boot_partitions'])
+        self.assertNotIn('boot_partitions',
+                         self.entry('size-1g')['extra_info'])
+
+    def test_whom_cinder_named_an_lv_for_is_listed(self):
+        row = listing.entry(ZOO.by_name['size-1g'], ZOO, NO_CLAIM, Verdict(()),
+                            named_for='some-id')
+        self.assertEqual('some-id', row['extra_info']['named_for'])
+        self.assertNotIn('named_for', self.entry('size-1g')['extra_info'])
+
     def test_a_pool_and_an_origin_are_told_where_there_are_any(self):
         info = self.entry('thin-snapshot')['extra_info']
         self.assertEqual(('scratch-pool', 'thin'),
@@ -213,17 +229,14 @@ class EntryTest(unittest.TestCase):
         self.assertTrue(all(isinstance(value, str)
                             for value in info.values()))
 
-    def test_the_owner_is_the_system_that_created_the_lv(self):
+    @ddt.data((NO_CLAIM, 'Proxmox VE, guest 100'), (VolumeClaim(OWNER), None))
+    @ddt.unpack
+    def test_the_owner_is_the_system_that_created_an_lv_not_in_cinder(
+            self, claim, owner):
         lv = ZOO.by_name['size-1g']._replace(name='vm-100-disk-0')
-        entry = listing.entry(lv, ZOO, NO_CLAIM, Verdict(()))
-        self.assertEqual('Proxmox VE, guest 100',
-                         entry['extra_info']['owner'])
-        self.assertNotIn('owner', self.entry('size-1g')['extra_info'])
-
-    def test_an_lv_that_cinder_owns_has_no_other_owner(self):
-        lv = ZOO.by_name['size-1g']._replace(name='vm-100-disk-0')
-        entry = listing.entry(lv, ZOO, VolumeClaim(OWNER), Verdict(()))
-        self.assertNotIn('owner', entry['extra_info'])
+        entry = listing.entry(lv, ZOO, claim, verdict.judge(
+            lv, ZOO, claim, Policy(CinderNames('volume-%s', 'snapshot-%s'))))
+        self.assertEqual(owner, entry['extra_info'].get('owner'))
 
     def test_a_snapshot_tells_its_origin_and_whose_that_is(self):
         entry = self.entry('thick-snapshot',

@@ -44,11 +44,12 @@ class SnapshotTest(unittest.TestCase):
     @ddt.unpack
     def test_the_origin_is_that_of_the_listing(self, reference, origin):
         self.assertEqual(origin, Snapshot.from_api(
-            fakes.SAFE | {'source_reference': reference}).origin)
+            fakes.SAFE | {'source_reference': reference}, fakes.HOST).origin)
 
     def test_snapshots_are_found_by_their_origin(self):
         first, second, other = (
             fakes.snapshot('a', 'data1'), fakes.snapshot('b', 'data1'),
             fakes.snapshot('c', 'data2'))
-        self.assertEqual({'data1': [first, second], 'data2': [other]},
+        self.assertEqual({(fakes.HOST, 'data1'): [first, second],
+                          (fakes.HOST, 'data2'): [other]},
                          snapshots.by_origin([first, second, other]))
