@@ -228,10 +228,9 @@ class Cluster:
 
     def wait_until_halted(self) -> Node:
         """Return the node whose LVM command has halted."""
-        halted: Node = polling.wait_for(
-            'an LVM command to halt', lambda: next(
-                (node for node in self.nodes.values() if node.lvm.halted),
-                None))
+        halted, *_ = polling.wait_for(
+            'an LVM command to halt', lambda: [
+                node for node in self.nodes.values() if node.lvm.halted])
         return halted
 
     def fail(self, host: str) -> None:
