@@ -30,6 +30,7 @@ from cinder import context
 from cinder import exception
 from cinder import objects
 from oslo_concurrency import lockutils
+from oslo_concurrency import processutils
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -105,7 +106,13 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             LOG.warning('LV %(lv)s was left active on this host by an '
                         'operation that was interrupted; it is deactivated, '
                         'so that other hosts can use it.', {'lv': lv.name})
-            self.remove_export(context.get_admin_context(), volume)
+            try:
+                self.remove_export(context.get_admin_context(), volume)
+            except (exception.CinderException,
+                    processutils.ProcessExecutionError):
+                LOG.exception('Cannot deactivate LV %(lv)s: operations on its '
+                              'volume have to be performed on this host until '
+                              'that is corrected.', {'lv': lv.name})
 
     def perform_elsewhere(self, locked: VolumeLocked, method: str,
                           arguments: Mapping[str, Any]) -> Any:

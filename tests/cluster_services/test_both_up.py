@@ -20,6 +20,7 @@ import pytest
 
 from tests.lab.cluster import CLUSTER
 from tests.lab.cluster import HOSTS
+from tests.lab.zoo import origin_with_snapshot
 
 ROUNDS = 50
 
@@ -122,6 +123,40 @@ def test_a_volume_in_use_is_extended_where_it_is_exported(cluster, volume):
         assert cluster.api.wait(volume, 'in-use')['size'] == size
         assert cluster.exports() == exported
     assert cluster.detach(attachment) == 200
+
+
+def test_a_snapshot_is_managed_where_its_origin_is_exported(cluster):
+    cluster.group.restore(origin_with_snapshot('data1', 'snap1'))
+    names = cluster.group.names()
+    volume = cluster.manage('data1')
+    cluster.api.wait(volume, 'available')
+    attachment = cluster.attach(volume)
+    exported = cluster.exports()
+    for _ in HOSTS:
+        listed = cluster.api.request('GET', 'manageable_snapshots/detail',
+                                     params={'cluster': CLUSTER})
+        entry, = listed.body['manageable-snapshots']
+        assert entry['safe_to_manage'], entry
+        assert entry['extra_info']['origin_volume_id'] == volume
+        snapshot = cluster.api.request(
+            'POST', 'manageable_snapshots', {'snapshot': {
+                'volume_id': volume, 'ref': {'source-name': 'snap1'}}}
+            ).body['snapshot']['id']
+        cluster.api.wait(snapshot, 'available', kind='snapshot')
+        assert cluster.group.names() == {
+            f'volume-{volume}': names['data1'],
+            f'_snapshot-{snapshot}': names['snap1']}
+        cluster.api.request('POST', f'snapshots/{snapshot}/action',
+                            {'os-unmanage': {}})
+        cluster.api.wait_until_gone(snapshot, kind='snapshot')
+        assert cluster.exports() == exported
+    assert cluster.detach(attachment) == 200
+    cluster.api.unmanage(volume)
+    cluster.api.wait_until_gone(volume)
+    assert cluster.lvm.active() == {}
+    assert cluster.group.names() == names
+    assert cluster.group.tags('data1') == cluster.group.tags('snap1') == set()
+    cluster.group.lvm('lvremove', '--yes', cluster.group.name)
 
 
 @pytest.mark.parametrize('number', range(12))
