@@ -399,6 +399,10 @@ def _stack_and_use(devstack: DevStack) -> None:
     states = json.loads(devstack.openstack('volume service list -f json'))
     _expect('services that are down',
             [each for each in states if each['State'] != 'up'], [])
+    # stack.sh goes on when it could not create one.
+    _expect('volume groups', sorted(devstack.left()['volume groups']),
+            sorted(f'stack-volumes-{backend}'
+                   for backend in (*_BACKENDS, _IN_TREE)))
     _adopt_by_plan(devstack)
     for backend in _BACKENDS:
         _adopt_by_api(devstack, backend)
