@@ -56,7 +56,8 @@ _IN_TREE = 'in-tree'
 _EXTENT = 4 * 1024 ** 2
 _TEMPEST_TESTS = 'manage|cinder_lvm_manage_tempest_plugin'
 
-# CINDER_VOLUME_CLEAR, snapshots and target_helper: there is no device-mapper.
+# Without device-mapper, volumes cannot be cleared, snapshotted or exported, and
+# CINDER_LVM_TYPE=auto, the default, makes thin pools.
 # Tempest's master needs the constraints of master in every release.
 _LOCAL_CONF = """[[local|localrc]]
 HOST_IP=127.0.0.1
@@ -77,6 +78,7 @@ ENABLE_KSMTUNED=False
 API_WORKERS=2
 TEMPEST_VENV_UPPER_CONSTRAINTS={constraints}/upper-constraints.txt
 CINDER_VOLUME_CLEAR=none
+CINDER_LVM_TYPE=default
 TEMPEST_VOLUME_MANAGE_SNAPSHOT=False
 LOGFILE=/opt/stack/logs/stack.sh.log
 {settings}
@@ -467,8 +469,9 @@ def _adopt_by_api(devstack: DevStack, backend: str) -> None:
 
 def _create_in_tree(devstack: DevStack) -> None:
     """Create and delete a volume on the backend of type lvm beside."""
-    volume = devstack.openstack(
-        f'volume create --size 1 --type {_IN_TREE} -f value -c id new').strip()
+    # `openstack volume create` looks for Glance.
+    volume = devstack.api('volumes', {'volume': {
+        'size': 1, 'volume_type': _IN_TREE}})['volume']['id']
     _expect('its status', polling.wait_for(
         'the end of create', lambda: devstack.volumes()[volume],
         lambda found: found != 'creating'), 'available')
