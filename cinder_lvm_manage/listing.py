@@ -21,6 +21,7 @@ import itertools
 import json
 from typing import Any
 
+from cinder_lvm_manage import adoption
 from cinder_lvm_manage import contents as lv_contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import foreign_owners
@@ -147,6 +148,9 @@ def _extra_info(lv: LogicalVolume, inventory: Inventory, verdict: Verdict,
         info['origin'] = lv.origin
     if sharing := inventory.sharing_blocks_with(lv):
         info['shares_blocks_with'] = ','.join(sharing)
+    if journal := adoption.Journal.of(lv):
+        info['adopter'] = journal.adopter
+        info['former_name'] = journal.former_name
     if users:
         info['users'] = ', '.join(user.what for user in users)
     return info

@@ -29,6 +29,7 @@ from osc_volume_adopt.errors import BackendError
 from osc_volume_adopt.errors import TokenError
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.snapshots import Snapshot
 
 # Listing a cluster needs it; manage needs 3.16 for a cluster.
 _MICROVERSION = '3.17'
@@ -87,13 +88,24 @@ class CinderApi:
 
         :raises BackendError: the driver ignores markers
         """
+        return map(Manageable.from_api, self._rows('volumes', location))
+
+    def manageable_snapshots(self, location: Location) -> Iterator[Snapshot]:
+        """Yield all snapshots that the backend lists, each once.
+
+        :raises BackendError: the driver ignores markers
+        """
+        return map(Snapshot.from_api, self._rows('snapshots', location))
+
+    def _rows(self, what: str, location: Location
+              ) -> Iterator[Mapping[str, Any]]:
         query: dict[str, Any] = location.query | {
             'limit': _PAGE, 'sort': 'reference:asc'}
         marker = None
         while True:
-            rows = self._request('GET', '/manageable_volumes/detail',
-                                 params=query)['manageable-volumes']
-            yield from map(Manageable.from_api, rows)
+            rows = self._request('GET', f'/manageable_{what}/detail',
+                                 params=query)[f'manageable-{what}']
+            yield from rows
             if not rows:
                 return
             if rows[-1]['reference'] == marker:

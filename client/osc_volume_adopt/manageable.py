@@ -32,7 +32,8 @@ LVM_MANAGE = 'cinder_lvm_manage'
 
 # Keys of extra_info that have an attribute of their own.
 _ATTRIBUTES = ('driver', 'reasons', 'source_id', 'size_bytes',
-               'size_bytes_managed', 'layout', 'tags', 'owner', 'contents')
+               'size_bytes_managed', 'layout', 'tags', 'owner', 'contents',
+               'adopter', 'former_name')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +104,8 @@ class Manageable:
     :ivar size_managed: in bytes, after managing has extended it
     :ivar owner: another system that created the LV
     :ivar contents: what the LV contains, for people
+    :ivar adopter: ID of the volume that adopted the LV, as the LV's tags say
+    :ivar former_name: the LV's name before it was adopted, likewise
     :ivar more: the rest of extra_info
     """
 
@@ -120,6 +123,8 @@ class Manageable:
     tags: str = ''
     owner: str = ''
     contents: str = ''
+    adopter: str = ''
+    former_name: str = ''
     more: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -140,6 +145,8 @@ class Manageable:
             size_managed=_number(info.get('size_bytes_managed')),
             layout=info.get('layout', ''), tags=info.get('tags', ''),
             owner=info.get('owner', ''), contents=info.get('contents', ''),
+            adopter=info.get('adopter', ''),
+            former_name=info.get('former_name', ''),
             more={name: text for name, text in info.items()
                   if name not in _ATTRIBUTES})
 

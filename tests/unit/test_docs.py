@@ -21,6 +21,7 @@ import sys
 from osc_volume_adopt import csv_file
 import pytest
 
+from cinder_lvm_manage import adoption
 from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
 from cinder_lvm_manage.block_device import User
@@ -89,7 +90,9 @@ def test_the_options_that_are_spoken_of_are_there():
 
 def test_every_key_of_extra_info_is_explained():
     zoo = inventory('zoo')
-    listed = {key for lv in zoo.lvs for key in listing.entry(
+    adopted = zoo.lvs[0]._replace(tags=tuple(
+        adoption.Journal('some-id', 'data1').tags))
+    listed = {key for lv in (*zoo.lvs, adopted) for key in listing.entry(
         lv, zoo, SnapshotClaim(), Verdict((), extend_to=lv.size),
         [User('mounted on /mnt', 'umount /mnt')], Contents())['extra_info']}
     page = PAGES.joinpath('extra-info.rst').read_text()

@@ -16,6 +16,7 @@ import unittest
 import ddt
 from oslo_utils import units
 
+from cinder_lvm_manage import adoption
 from cinder_lvm_manage import contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
@@ -180,6 +181,18 @@ class EntryTest(unittest.TestCase):
         for name in ('thick-snapshot', 'origin', 'thin-on-external-origin'):
             self.assertNotIn('shares_blocks_with',
                              self.entry(name)['extra_info'])
+
+    def test_an_adopted_lv_shows_what_its_tags_record(self):
+        lv = ZOO.by_name['size-1g']
+        for tags, shown in (
+                (adoption.Journal('some-id', 'data1').tags,
+                 {'adopter': 'some-id', 'former_name': 'data1'}),
+                ({'cinder_lvm_manage:id=some-id'}, {}), (set(), {})):
+            info = listing.entry(lv._replace(tags=tuple(tags)), ZOO, NO_CLAIM,
+                                 Verdict(()))['extra_info']
+            self.assertEqual(shown, {
+                key: text for key, text in info.items()
+                if key in ('adopter', 'former_name')})
 
     @ddt.data(
         (Contents((Finding('swap area'),)), 'swap area', 'raw'),

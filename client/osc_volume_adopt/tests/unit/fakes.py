@@ -27,6 +27,7 @@ from osc_volume_adopt.api import Service
 from osc_volume_adopt.api import VolumeType
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.snapshots import Snapshot
 
 HOST = Location(host='lab@lvm#lvm')
 
@@ -66,6 +67,20 @@ def named(name: str, row: dict[str, Any] = SAFE, **info: str) -> Manageable:
               source_id=f'id-{name}', **info)
 
 
+def snapshot(name: str, origin: str, kind: str = 'thick',
+             codes: tuple[str, ...] = ('foreign-snapshot',),
+             cinder_id: str | None = None) -> Snapshot:
+    """A snapshot that can be managed, unless there are codes of reasons."""
+    reasons = [THIN_POOL | {'code': code} for code in codes]
+    return Snapshot.from_api(SAFE | {
+        'reference': {'source-name': name}, 'safe_to_manage': not codes,
+        'reason_not_safe': 'why' if codes else None, 'cinder_id': cinder_id,
+        'source_reference': {'source-name': origin},
+        'extra_info': SAFE['extra_info'] | {
+            'source_id': f'id-{name}', 'reasons': json.dumps(reasons),
+            **({'kind': kind} if kind else {})}})
+
+
 def answer(status: int, text: str = '{"forbidden": {"message": "no"}}'
            ) -> requests.Response:
     response = requests.Response()
@@ -102,6 +117,7 @@ class FakeCinder:
         self.transferred: list[tuple[str, Any]] = []
         self.kept: set[str] = set()
         self.lvs = [named(name) for name in ('data1', 'data2', 'data3')]
+        self.snapshot_lvs: list[Snapshot] = []
         self.types = {'__DEFAULT__': VolumeType('type-0', '__DEFAULT__', {},
                                                 True)}
         self.encrypted: set[str] = set()
@@ -124,6 +140,9 @@ class FakeCinder:
 
     def manageable(self, location):
         yield from self.lvs
+
+    def manageable_snapshots(self, location):
+        yield from self.snapshot_lvs
 
     def manage(self, location, reference, fields):
         source = reference['source-name']

@@ -34,9 +34,9 @@ def api(*responses):
     return CinderApi(to)
 
 
-def rows(*names):
-    return fakes.answer(200, json.dumps({'manageable-volumes': [
-        fakes.SAFE | {'reference': {'source-name': name}}
+def rows(*names, what='volumes', **more):
+    return fakes.answer(200, json.dumps({f'manageable-{what}': [
+        fakes.SAFE | {'reference': {'source-name': name}} | more
         for name in names]}))
 
 
@@ -51,6 +51,15 @@ class CinderApiTest(fakes.InAFolder):
     def test_all_pages_are_listed(self):
         self.assertEqual(['a', 'b', 'c'], [lv.name for lv in api(
             rows('a', 'b'), rows('c'), rows()).manageable(fakes.HOST)])
+
+    def test_all_pages_of_snapshots_are_listed(self):
+        of = {'source-name': 'data1'}
+        cinder = api(*(rows(*names, what='snapshots', source_reference=of)
+                       for names in ('ab', 'c', '')))
+        self.assertEqual(
+            [('a', 'data1'), ('b', 'data1'), ('c', 'data1')],
+            [(snapshot.lv.name, snapshot.origin)
+             for snapshot in cinder.manageable_snapshots(fakes.HOST)])
 
     @ddt.data((fakes.HOST, 'host', 'lab@lvm#lvm'),
               (Location(cluster='c@lvm#lvm'), 'cluster', 'c@lvm#lvm'))
