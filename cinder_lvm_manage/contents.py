@@ -34,6 +34,7 @@ import io
 import re
 import struct
 import typing
+import uuid
 
 from oslo_log import log as logging
 from oslo_utils import units
@@ -128,12 +129,15 @@ class Contents:
         they are known
     :ivar failed: the device could not be read, or the bytes not be identified:
         it may contain anything
+    :ivar boot_partitions: the kinds of its partitions that firmware boots
+        from, in order: bios, efi
     """
 
     findings: tuple[Finding, ...] = ()
     images: tuple[Image, ...] = ()
     note: str = ''
     failed: bool = False
+    boot_partitions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return '; '.join([*map(str, self.images),
@@ -210,6 +214,18 @@ _TABLES = {'dos': 'MBR', 'gpt': 'GPT'}
 # partition table.
 _NTFS = b'NTFS    '
 
+# UEFI specification 2.10, 5.3: the header is in the second sector. It has the
+# first sector, the number and the size of the entries, each of which begins
+# with the partition's type. libblkid verifies the rest.
+_SECTOR = 512
+_GPT = struct.Struct('<72xQII')
+_GPT_ENTRY = 128
+_BOOT_PARTITIONS = {
+    uuid.UUID('c12a7328-f81f-11d2-ba4b-00a0c93ec93b').bytes_le: 'efi',
+    # GRUB keeps the code there that a BIOS starts.
+    uuid.UUID('21686148-6449-6e6f-744e-656564454649').bytes_le: 'bios',
+}
+
 # lvm2 lib/format_text/layout.h, struct mda_header: checksum, magic, version,
 # start, size, and offset and size of the newest text. That starts with the
 # name of the group (lib/format_text/export.c).
@@ -244,7 +260,9 @@ def of(head: bytes, tail: bytes, identified: Mapping[str, str],
         zeros = not (head.strip(b'\0') or tail.strip(b'\0'))
         findings = [Finding('zeros at its start and end' if zeros
                             else 'unknown data')]
-    return Contents(tuple(findings), tuple(images), note, failed)
+    return Contents(tuple(findings), tuple(images), note, failed,
+                    _boot_partitions(head)
+                    if identified.get('PTTYPE') == 'gpt' else ())
 
 
 def printable(text: str, length: int = _LONGEST) -> str:
@@ -340,6 +358,19 @@ def _findings(identified: Mapping[str, str], head: bytes) -> Iterator[Finding]:
     if table:
         yield Finding(f'{_TABLES.get(table, printable(table))} partition '
                       'table')
+
+
+def _boot_partitions(head: bytes) -> tuple[str, ...]:
+    """Return the kinds of the boot partitions in a GPT, in order."""
+    header = head[_SECTOR:_SECTOR + _GPT.size].ljust(_GPT.size, b'\0')
+    start, count, size = _GPT.unpack(header)
+    if size < _GPT_ENTRY:
+        return ()
+    first = start * _SECTOR
+    kinds = {_BOOT_PARTITIONS.get(head[offset:offset + 16], '')
+             for offset in range(first, min(first + count * size, len(head)),
+                                 size)}
+    return tuple(sorted(kinds - {''}))
 
 
 def _volume_group(head: bytes) -> str:

@@ -398,7 +398,8 @@ class LVMManageDriver(AnySizeLVMDriver):
                               verdict.judge(lv, inventory, claims[lv.name],
                                             policy, users.get(lv.device, ()),
                                             found[lv.name]),
-                              users.get(lv.device, ()), found[lv.name])
+                              users.get(lv.device, ()), found[lv.name],
+                              policy.names.id_of(lv.name))
                 for lv in lvs]
 
     def _release(self, what: str, adopter: str, lv_name: str) -> None:

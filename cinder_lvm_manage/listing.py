@@ -89,14 +89,17 @@ def _after(ordered: Sequence[LogicalVolume], marker: object) -> int:
 
 def entry(lv: LogicalVolume, inventory: Inventory,
           claim: VolumeClaim | SnapshotClaim, verdict: Verdict,
-          users: Sequence[User] = (), contents: Contents = lv_contents.NOT_READ
-          ) -> dict[str, Any]:
+          users: Sequence[User] = (),
+          contents: Contents = lv_contents.NOT_READ,
+          named_for: str | None = None) -> dict[str, Any]:
     """Return one row of get_manageable_volumes or get_manageable_snapshots.
 
     Clients read the facts in extra_info; reason_not_safe is for people.
 
     :param inventory: the one that the LV was found in
     :param users: what is known to hold the LV open
+    :param named_for: the ID of the volume or snapshot for which Cinder would
+        give an LV this name
     :returns: reference as manage takes it; size in GiB; extra_info with
         strings only, as cinder/objects/manageableresources.py demands; for a
         snapshot its origin as source_reference too
@@ -112,6 +115,8 @@ def entry(lv: LogicalVolume, inventory: Inventory,
         lv.name, lv.tags, inventory.vg_name, inventory.tags))
     if owner:
         row['extra_info']['owner'] = str(owner)
+    if named_for:
+        row['extra_info']['named_for'] = named_for
     if verdict.extend_to:
         row['extra_info']['size_bytes_managed'] = str(verdict.extend_to)
     if isinstance(claim, SnapshotClaim):
@@ -142,6 +147,8 @@ def _extra_info(lv: LogicalVolume, inventory: Inventory, verdict: Verdict,
             'contents': str(contents)}
     if contents.image_format:
         info['image_format'] = contents.image_format
+    if contents.boot_partitions:
+        info['boot_partitions'] = ','.join(contents.boot_partitions)
     if lv.pool:
         info['pool'] = lv.pool
     if lv.origin:

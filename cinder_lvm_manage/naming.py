@@ -51,6 +51,10 @@ class CinderNames:
         match = self._snapshot_name.fullmatch(lv_name)
         return match[1] if match else None
 
+    def id_of(self, lv_name: str) -> str | None:
+        """Return the ID of the volume or snapshot in the name, if any."""
+        return self.volume_id(lv_name) or self.snapshot_id(lv_name)
+
     @property
     def longest(self) -> int:
         """The length of the longest name that Cinder gives to an LV."""

@@ -88,14 +88,16 @@ class CinderApi:
 
         :raises BackendError: the driver ignores markers
         """
-        return map(Manageable.from_api, self._rows('volumes', location))
+        return (Manageable.from_api(row, location)
+                for row in self._rows('volumes', location))
 
     def manageable_snapshots(self, location: Location) -> Iterator[Snapshot]:
         """Yield all snapshots that the backend lists, each once.
 
         :raises BackendError: the driver ignores markers
         """
-        return map(Snapshot.from_api, self._rows('snapshots', location))
+        return (Snapshot.from_api(row, location)
+                for row in self._rows('snapshots', location))
 
     def _rows(self, what: str, location: Location
               ) -> Iterator[Mapping[str, Any]]:
@@ -122,6 +124,12 @@ class CinderApi:
         return str(self._request('POST', '/manageable_volumes', json={
             'volume': volume})['volume']['id'])
 
+    def set_image_properties(self, volume_id: str,
+                             properties: Mapping[str, str]) -> None:
+        """Set image metadata of a volume, which keeps its other ones."""
+        self._request('POST', f'/volumes/{volume_id}/action', json={
+            'os-set_image_metadata': {'metadata': dict(properties)}})
+
     def unmanage(self, volume_id: str) -> None:
         """Have Cinder unmanage a volume."""
         self._request('POST', f'/volumes/{volume_id}/action',
@@ -144,6 +152,17 @@ class CinderApi:
         return [volume for volume in self._pages('volumes', {
                     'metadata': str(dict(metadata))})
                 if metadata.items() <= volume['metadata'].items()]
+
+    def volumes_in(self, project_id: str) -> Iterator[dict[str, Any]]:
+        """Yield the volumes of a project."""
+        # A cloud may have this filter disabled, as above.
+        return (volume for volume in self._pages('volumes', {
+                    'project_id': project_id})
+                if volume['os-vol-tenant-attr:tenant_id'] == project_id)
+
+    def volumes(self) -> Iterator[dict[str, Any]]:
+        """Yield the volumes of all projects."""
+        return self._pages('volumes', {})
 
     def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
         """Return a volume's snapshots."""

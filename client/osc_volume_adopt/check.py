@@ -28,10 +28,12 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import functools
+import logging
 import shlex
 from typing import Any
 
 from osc_volume_adopt import scheduler
+from osc_volume_adopt import volume_names
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.api import Service
 from osc_volume_adopt.api import VolumeType
@@ -41,8 +43,9 @@ from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import LVM_MANAGE
 from osc_volume_adopt.manageable import Manageable
 from osc_volume_adopt.plan import Entry
-from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.problems import Problem
+
+LOG = logging.getLogger(__name__)
 
 # By a project's name or ID in a plan: its ID, and the API with a token for it.
 Receivers = Mapping[str, tuple[str, CinderApi]]
@@ -84,6 +87,29 @@ def require_service(api: CinderApi, location: Location) -> list[Service]:
             f'with `openstack volume service set --enable {backend} '
             'cinder-volume`, then retry.')
     return running
+
+
+def require_pool(api: CinderApi, location: Location) -> None:
+    """Ensure that the backend is up, and that it has the pool, if any.
+
+    Cinder lists the LVs of a backend whatever pool is named, and manages them
+    without one in any pool that is suitable.
+
+    :raises BackendError: it has not
+    """
+    services = require_service(api, location)
+    backend, _, pool = location.name.partition('#')
+    # In a cluster, the scheduler knows the cluster's pools, not the hosts'.
+    backends = {backend, *(each.cluster for each in services)}
+    pools = sorted({name.partition('#')[2] for name in api.pools()
+                    if name.partition('#')[0] in backends})
+    if pool and pools and pool not in pools:
+        raise BackendError(
+            f'Cinder has no {location}: {backend} has no pool {pool}. Known: '
+            f"{', '.join(pools)}.")
+    if not pool and len(pools) > 1:
+        LOG.warning('%s has several pools: %s. To name one, add # and its '
+                    'name to the host', location, ', '.join(pools))
 
 
 def require_services_of(api: CinderApi,
@@ -128,8 +154,8 @@ def receivers(api: CinderApi, entries: Collection[Entry]
     return found, problems
 
 
-def problems(plan: Plan, api: CinderApi, entries: Collection[Entry],
-             parallel: int, receivers: Receivers) -> list[Problem]:
+def problems(api: CinderApi, entries: Collection[Entry], parallel: int,
+             receivers: Receivers) -> list[Problem]:
     """Return everything that keeps these entries from being adopted.
 
     :param entries: those whose adoption has not started
@@ -137,29 +163,49 @@ def problems(plan: Plan, api: CinderApi, entries: Collection[Entry],
     :param receivers: access to the projects of these entries
     :raises BackendError: the backend is down, or does not exist
     """
-    if not entries:
-        return []
-    services = require_service(api, plan.location)
-    lvs = _Listing(api.manageable(plan.location))
-    types = _Types(plan, api, receivers, services)
-    return [
-        *(problem for entry in entries
-          for problem in types.problems(entry, lvs.find(entry))),
-        *_zone_problems(services, entries),
-        *_quota_problems(api, entries, parallel, receivers, types),
-        *(problem for entry in entries
-          for problem in lvs.problems(plan.location, entry))]
+    types: dict[Location, _Types] = {}
+    found: list[Problem] = []
+    for location, theirs in _by_location(entries).items():
+        services = require_service(api, location)
+        lvs = _Listing(api.manageable(location))
+        types[location] = _Types(location, api, receivers, services)
+        found += (problem for entry in theirs for problem
+                  in types[location].problems(entry, lvs.find(entry)))
+        found += _zone_problems(services, theirs)
+        found += (problem for entry in theirs
+                  for problem in lvs.problems(location, entry))
+    if entries:
+        found += _quota_problems(api, entries, parallel, receivers, types)
+        found += volume_names.problems(
+            entries, lambda entry: _project_of(entry, api, receivers),
+            api.volumes_in)
+    return found
+
+
+def _project_of(entry: Entry, api: CinderApi, receivers: Receivers
+                ) -> str | None:
+    """Return the ID of the project of the entry's volume, if it is known."""
+    if entry.project is None:
+        return api.own_project()
+    return receivers[entry.project][0] if entry.project in receivers else None
+
+
+def _by_location(entries: Iterable[Entry]) -> dict[Location, list[Entry]]:
+    found: dict[Location, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        found[entry.location].append(entry)
+    return found
 
 
 class _Types:
-    """The volume types of a plan, and whether its entries can have them."""
+    """Volume types, and whether entries of one backend can have them."""
 
-    def __init__(self, plan: Plan, api: CinderApi, receivers: Receivers,
-                 services: Iterable[Service]) -> None:
-        self._plan = plan
+    def __init__(self, location: Location, api: CinderApi,
+                 receivers: Receivers, services: Iterable[Service]) -> None:
+        self._location = location
         # The scheduler goes by a cluster, where there is one.
         self._clusters = {each.cluster for each in services if each.cluster}
-        self._backends = {plan.location.name, *self._clusters}
+        self._backends = {location.name, *self._clusters}
         self._api = api
         self._receivers = receivers
         self._unsuitable: dict[str, list[str]] = {}
@@ -207,8 +253,7 @@ class _Types:
         for text in self._unsuitable[found.id]:
             yield Problem(text, entry.source)
         name = f'volume type {found.name!r}'
-        owner = (self._receivers.get(entry.project, (None,))[0]
-                 if entry.project else self._api.own_project())
+        owner = _project_of(entry, self._api, self._receivers)
         if not found.is_public and owner and (
                 owner not in self._projects(found.id)):
             yield Problem(
@@ -232,7 +277,7 @@ class _Types:
                          'it')
         if not self._pools:
             texts.append(f"Cinder's scheduler knows no pool of "
-                         f'{self._plan.location}' + self._if_disabled())
+                         f'{self._location}' + self._if_disabled())
         unmet = [list(scheduler.unmet(found.extra_specs, capabilities))
                  for capabilities in self._pools]
         # One pool that fits is enough.
@@ -240,7 +285,7 @@ class _Types:
             specs = ', '.join(f'{key} = {found.extra_specs[key]}'
                               for key in unmet[0])
             texts.append(f'{name} requires {specs}, which '
-                         f'{self._plan.location} does not offer')
+                         f'{self._location} does not offer')
         return texts
 
     def _if_disabled(self) -> str:
@@ -262,7 +307,7 @@ def _zone_problems(services: Iterable[Service],
 
 
 def _quota_problems(api: CinderApi, entries: Collection[Entry], parallel: int,
-                    receivers: Receivers, types: _Types
+                    receivers: Receivers, types: Mapping[Location, _Types]
                     ) -> Iterator[Problem]:
     own = api.own_project()
     by_project: dict[str, list[Entry]] = defaultdict(list)
@@ -286,11 +331,12 @@ def _quota_problems(api: CinderApi, entries: Collection[Entry], parallel: int,
 
 
 def _quota_problems_of(project: str, quota: Mapping[str, Mapping[str, int]],
-                       entries: Collection[Entry], types: _Types
+                       entries: Collection[Entry],
+                       types: Mapping[Location, _Types]
                        ) -> Iterator[Problem]:
     wanted: Counter[str] = Counter()
     for entry in entries:
-        of_type = types.of(entry)
+        of_type = types[entry.location].of(entry)
         for suffix in ['', f'_{of_type.name}'] if of_type else ['']:
             wanted[f'volumes{suffix}'] += 1
             wanted[f'gigabytes{suffix}'] += entry.gib

@@ -46,12 +46,16 @@ class Column:
     """A column of the list.
 
     :ivar cell: what it shows of an LV
+    :ivar description: what that is, in a sentence without its subject
     :ivar sort_by: by what it is sorted, if not by the cell
+    :ivar in_table: whether a table for people has it by default
     """
 
     title: str
     cell: Callable[[Manageable], Any]
+    description: str
     sort_by: Callable[[Manageable], Any] | None = None
+    in_table: bool = True
 
     @property
     def sort_key(self) -> str:
@@ -60,23 +64,49 @@ class Column:
 
 
 COLUMNS = (
-    Column('Name', lambda lv: lv.name),
+    Column('Name', lambda lv: lv.name, 'the name of the LV'),
     Column('Size', lambda lv: SizeColumn(lv.size),
-           lambda lv: lv.size or 0),
-    Column('GiB', lambda lv: lv.gib),
-    Column('Safe', lambda lv: lv.safe),
-    Column('Codes', lambda lv: format_columns.ListColumn(lv.codes)),
-    Column('Reasons', lambda lv: lv.reason),
-    Column('Owner', lambda lv: lv.owner),
-    Column('Contents', lambda lv: lv.contents),
-    Column('Layout', lambda lv: lv.layout),
-    Column('Tags', lambda lv: lv.tags),
-    Column('Source ID', lambda lv: lv.source_id),
+           'the size of the LV; in bytes in the formats for programs',
+           sort_by=lambda lv: lv.size or 0),
+    Column('GiB', lambda lv: lv.gib, 'the size that Cinder would record'),
+    Column('Safe', lambda lv: lv.safe, 'whether the LV can be managed'),
+    Column('Codes', lambda lv: format_columns.ListColumn(lv.codes),
+           'the codes of the reasons why it cannot be managed'),
+    Column('Reasons', lambda lv: lv.reason, 'these reasons as text',
+           in_table=False),
+    Column('Owner', lambda lv: lv.owner,
+           'the other system that created the LV, if it is known'),
+    Column('Contents', lambda lv: lv.contents, 'what the LV contains'),
+    Column('Layout', lambda lv: lv.layout, 'lv_layout of lvs(8)',
+           in_table=False),
+    Column('Tags', lambda lv: lv.tags, 'the tags of the LV', in_table=False),
+    Column('Source ID', lambda lv: lv.source_id, 'the UUID of the LV',
+           in_table=False),
+    Column('Cinder ID', lambda lv: lv.cinder_id,
+           'the ID of the volume that has the LV, if Cinder manages it',
+           sort_by=lambda lv: lv.cinder_id or '', in_table=False),
+    Column('Backend', lambda lv: lv.location.name,
+           'the host or the cluster that lists the LV', in_table=False),
 )
 
 _BY_SORT_KEY: Mapping[str, Column] = {
     column.sort_key: column for column in COLUMNS}
 SORT_KEYS = tuple(_BY_SORT_KEY)
+
+
+def of_table(lvs: Iterable[Manageable], backends: int
+             ) -> tuple[Column, ...]:
+    """Return the columns of a table for people.
+
+    :param backends: how many are listed
+    """
+    wanted = {column.title for column in COLUMNS if column.in_table}
+    if backends > 1:
+        wanted.add('Backend')
+    # Not every driver has codes.
+    if any(not reason.code for lv in lvs for reason in lv.reasons):
+        wanted.add('Reasons')
+    return tuple(column for column in COLUMNS if column.title in wanted)
 
 
 def in_order(lvs: Iterable[Manageable], sort: str) -> list[Manageable]:

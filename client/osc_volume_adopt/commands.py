@@ -15,9 +15,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
-import fnmatch
+import itertools
 import pathlib
 from typing import Any
 
@@ -34,6 +35,7 @@ from osc_volume_adopt import errors
 from osc_volume_adopt import journal
 from osc_volume_adopt import problems
 from osc_volume_adopt import run
+from osc_volume_adopt import selection
 from osc_volume_adopt import text
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.manageable import Location
@@ -41,9 +43,10 @@ from osc_volume_adopt.manageable import LVM_MANAGE
 from osc_volume_adopt.manageable import Manageable
 from osc_volume_adopt.manageable import Reason
 from osc_volume_adopt.plan import Plan
-from osc_volume_adopt.plan import VolumeOptions
 from osc_volume_adopt.progress import Progress
 from osc_volume_adopt.run import Outcome
+from osc_volume_adopt.volume_options import ImageProperty
+from osc_volume_adopt.volume_options import VolumeOptions
 
 # The client itself exits with 1 after an error, 2 if arguments are invalid,
 # and 130 after Ctrl-C.
@@ -100,9 +103,10 @@ class ListAdoption(_Command, command.Lister):
     """List logical volumes that can be managed, and why others cannot.
 
     GiB is the size that Cinder would record. Codes identify the reasons why a
-    logical volume cannot be managed.
+    logical volume cannot be managed; the lines below the table explain them.
     """
 
+    _legend: Iterable[str] = ()
     _epilog: Any = """examples::
 
   openstack volume adoption list --host lab@lvm#lvm --safe --larger 10
@@ -114,11 +118,18 @@ class ListAdoption(_Command, command.Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         _add_location(parser)
-        _add_filters(parser)
+        selection.add_options(parser)
         parser.add_argument(
             '--reason', metavar='<code>', action='append', default=[],
             help='only those that cannot be managed for this reason, for '
                  "example 'in-use' (repeat for more)")
+        parser.add_argument(
+            '--unmanaged', action='store_true',
+            help='none that Cinder manages already')
+        parser.add_argument(
+            '--long', action='store_true',
+            help='show all columns in a table, too; other formats always '
+                 'have them')
         parser.add_argument(
             '--sort', metavar='<key>[:<direction>]', default='name:asc',
             help=f"sort by {', '.join(columns.SORT_KEYS)}, each asc or desc; "
@@ -127,14 +138,29 @@ class ListAdoption(_Command, command.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        listed = list(_listed(self.api, parsed_args))
         lvs = columns.in_order(
-            (lv for lv in _filtered(_listed(self.api, parsed_args),
-                                    parsed_args)
-             if not parsed_args.reason
-             or set(parsed_args.reason) & set(lv.codes)), parsed_args.sort)
-        return (tuple(column.title for column in columns.COLUMNS),
-                [tuple(column.cell(lv) for column in columns.COLUMNS)
-                 for lv in lvs])
+            (lv for lv in selection.selected(listed, parsed_args)
+             if not (parsed_args.unmanaged and lv.cinder_id)
+             and (not parsed_args.reason
+                  or set(parsed_args.reason) & set(lv.codes))),
+            parsed_args.sort)
+        if not lvs:
+            self.log.warning('%s', _nothing(listed, parsed_args))
+        shown: tuple[columns.Column, ...] = columns.COLUMNS
+        if _is_table(parsed_args) and not parsed_args.long:
+            shown = columns.of_table(lvs, len(_locations(parsed_args)))
+            self._legend = _legend(lvs)
+        return (tuple(column.title for column in shown),
+                [tuple(column.cell(lv) for column in shown) for lv in lvs])
+
+    def produce_output(self, parsed_args: argparse.Namespace,
+                       column_names: Any, data: Any) -> int:
+        """Print the list, and below a table each reason once."""
+        status: int = super().produce_output(parsed_args, column_names, data)
+        for line in self._legend:
+            self.app.stdout.write(f'{line}\n')
+        return status
 
 
 class ShowAdoption(_Command, command.ShowOne):
@@ -160,8 +186,9 @@ class ShowAdoption(_Command, command.ShowOne):
                 shown = _all_of(lv)
                 return tuple(shown), tuple(shown.values())
         raise errors.InputError(
-            f'{parsed_args.lv} not found on {_location(parsed_args)}. LVs '
-            'that are internal to LVM are not listed.')
+            f'{parsed_args.lv} not found on '
+            f"{', '.join(map(str, _locations(parsed_args)))}. LVs that are "
+            'internal to LVM are not listed.')
 
 
 class PlanAdoption(_Command):
@@ -182,7 +209,7 @@ class PlanAdoption(_Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         _add_location(parser)
-        _add_filters(parser)
+        selection.add_options(parser)
         titles = ', '.join(csv_file.VOLUME_COLUMNS)
         parser.add_argument(
             '--csv', metavar='<file>', type=pathlib.Path,
@@ -195,8 +222,18 @@ class PlanAdoption(_Command):
         parser.add_argument('--availability-zone',
                             metavar='<availability-zone>',
                             help='availability zone of the volumes')
-        parser.add_argument('--bootable', action='store_true',
-                            help='mark the volumes as bootable')
+        parser.add_argument(
+            '--bootable', metavar='<glob>', nargs='?', const='*',
+            action='append', default=[],
+            help='mark the volumes as bootable; with a glob only those of '
+                 'logical volumes with a matching name (repeat for more)')
+        parser.add_argument(
+            '--image-property', metavar='[<glob>:]<key=value>',
+            type=_image_property, action='append', default=[],
+            help='image property to set on the volumes, for example '
+                 '`hw_disk_bus=scsi`; with a glob only on those of logical '
+                 'volumes with a matching name, for example '
+                 '`win-*:os_type=windows` (repeat for more)')
         parser.add_argument(
             '--property', metavar='<key=value>', default={},
             action=parseractions.KeyValueAction,
@@ -212,32 +249,37 @@ class PlanAdoption(_Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        location = _location(parsed_args)
         lvs: Iterable[Manageable] = _listed(self.api, parsed_args)
         overrides = {}
         if parsed_args.csv:
             pairs = csv_file.matched(csv_file.read(parsed_args.csv), lvs)
             lvs = [lv for _, lv in pairs]
-            overrides = {lv.name: row.fields for row, lv in pairs}
-        plan = Plan.of(
-            location, _filtered(lvs, parsed_args), parsed_args.name_template,
-            VolumeOptions(
-                volume_type=parsed_args.type, project=parsed_args.project,
-                availability_zone=parsed_args.availability_zone,
-                bootable=parsed_args.bootable,
-                metadata=dict(parsed_args.property)), overrides)
+            overrides = {lv.identity: row.fields for row, lv in pairs}
+        listed = list(lvs)
+        lvs = list(selection.selected(listed, parsed_args))
+        if not lvs:
+            raise errors.InputError(_nothing(listed, parsed_args))
+        free = [lv for lv in lvs if not lv.cinder_id]
+        plan = Plan.of(free, VolumeOptions(
+            parsed_args.name_template, parsed_args.type,
+            parsed_args.availability_zone, parsed_args.project,
+            tuple(parsed_args.bootable), tuple(parsed_args.image_property),
+            dict(parsed_args.property)), overrides)
         plan.save(parsed_args.output)
         gib = sum(entry.gib for entry in plan.volumes)
         self.app.stdout.write(
             f"{parsed_args.output}: {text.count(len(plan.volumes), 'volume')} "
             f"to adopt, {gib} GiB; {text.count(len(plan.left_out), 'LV')} "
             'left out\n')
+        if len(free) < len(lvs):
+            self.log.warning('Left out because Cinder already manages them: '
+                             '%s', text.count(len(lvs) - len(free), 'LV'))
         if plan.bytes_added:
             self.log.warning(
                 'Cinder will record %s more than the LVs have, because it '
                 'rounds sizes up to whole GiB', text.size(plan.bytes_added))
         receivers, found = check.receivers(self.api, plan.volumes)
-        found += check.problems(plan, self.api, plan.volumes, 1, receivers)
+        found += check.problems(self.api, plan.volumes, 1, receivers)
         if found:
             self.log.warning('%s', '\n'.join(
                 [f'{parsed_args.output} cannot be applied yet:',
@@ -331,8 +373,8 @@ class ApplyAdoption(_Run):
         started = run.find_started(plan, record, self.api)
         receivers, found = check.receivers(self.api, unfinished)
         found += check.problems(
-            plan, self.api, [entry for entry in unfinished
-                             if entry.source not in started],
+            self.api, [entry for entry in unfinished
+                       if entry.source not in started],
             parsed.parallel, receivers)
         if found:
             raise errors.ChecksFailed('\n'.join([
@@ -396,28 +438,16 @@ def _unchanged(done: str, earlier: int) -> str:
 
 def _add_location(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument('--host', metavar='<host>',
+    group.add_argument('--host', metavar='<host>', action='append',
+                       default=[],
                        help='backend of the logical volumes, as '
-                            'host@backend#pool')
-    group.add_argument('--cluster', metavar='<cluster>',
+                            'host@backend#pool (repeat for more)')
+    group.add_argument('--cluster', metavar='<cluster>', action='append',
+                       default=[],
                        help='cluster of the logical volumes, as '
                             'cluster@backend#pool; any service of the cluster '
-                            'that is up processes the requests')
-
-
-def _add_filters(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument('--safe', action='store_const', const=True,
-                       help='only those that are safe to manage')
-    group.add_argument('--unsafe', dest='safe', action='store_const',
-                       const=False,
-                       help='only those that are not safe to manage')
-    parser.add_argument('--match', metavar='<glob>', action='append',
-                        default=[],
-                        help='only those with a matching name, for example '
-                             '`vm-*-disk-?` (repeat for more)')
-    parser.add_argument('--larger', metavar='<GiB>', type=_size, default=-1,
-                        help='only those larger than this size in GiB')
+                            'that is up processes the requests (repeat for '
+                            'more)')
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -440,38 +470,53 @@ def _positive(text: str) -> int:
     return number
 
 
-def _size(text: str) -> float:
+def _image_property(text: str) -> ImageProperty:
     try:
-        number = float(text)
+        return ImageProperty.parse(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(
-            f'{text!r} is not a number') from exc
-    if not 0 <= number < float('inf'):
-        raise argparse.ArgumentTypeError('must be 0 or more')
-    return number
+            f'{text!r} is not [GLOB:]KEY=VALUE') from exc
 
 
-def _location(parsed: argparse.Namespace) -> Location:
-    return Location(parsed.host, parsed.cluster)
+def _locations(parsed: argparse.Namespace) -> list[Location]:
+    return [*(Location(host=name) for name in dict.fromkeys(parsed.host)),
+            *(Location(cluster=name)
+              for name in dict.fromkeys(parsed.cluster))]
 
 
 def _listed(api: CinderApi, parsed: argparse.Namespace
             ) -> Iterator[Manageable]:
-    location = _location(parsed)
-    check.require_service(api, location)
-    return api.manageable(location)
+    """Return the LVs of all backends that the options name."""
+    locations = _locations(parsed)
+    for location in locations:
+        check.require_pool(api, location)
+    return itertools.chain.from_iterable(map(api.manageable, locations))
 
 
-def _filtered(lvs: Iterable[Manageable], parsed: argparse.Namespace
-              ) -> Iterator[Manageable]:
+def _is_table(parsed: argparse.Namespace) -> bool:
+    return parsed.formatter == 'table' and not parsed.columns
+
+
+def _nothing(listed: Collection[Manageable], parsed: argparse.Namespace
+             ) -> str:
+    """Return why there is nothing to show or to plan."""
+    where = ', '.join(map(str, _locations(parsed)))
+    if not listed:
+        return f'{where} has no LVs that Cinder could manage.'
+    return (f"None of the {text.count(len(listed), 'LV')} of {where} matches "
+            'the options.')
+
+
+def _legend(lvs: Iterable[Manageable]) -> Iterator[str]:
+    """Yield a line for each code, with the first LV as an example."""
+    by_code: dict[str, list[Manageable]] = {}
     for lv in lvs:
-        size = lv.gib * units.Gi if lv.size is None else lv.size
-        if (parsed.safe in (None, lv.safe)
-                and size > parsed.larger * units.Gi
-                and (not parsed.match or any(
-                    fnmatch.fnmatchcase(lv.name, glob)
-                    for glob in parsed.match))):
-            yield lv
+        for code in lv.codes:
+            by_code.setdefault(code, []).append(lv)
+    for code, theirs in sorted(by_code.items()):
+        lv = theirs[0]
+        reason = next(each for each in lv.reasons if each.code == code)
+        yield (f"{code} ({text.count(len(theirs), 'LV')}): {lv.name} {reason}")
 
 
 # Older releases of cliff have no generic class.
@@ -501,7 +546,7 @@ def _all_of(lv: Manageable) -> dict[str, Any]:
     return {
         **{column.title: column.cell(lv) for column in columns.COLUMNS},
         'Reasons': _Reasons(lv.reasons),
-        'Cinder ID': lv.cinder_id, 'If Managed': _Lines(_effects(lv)),
+        'If Managed': _Lines(_effects(lv)),
         'Driver': lv.driver,
         **{name.replace('_', ' ').title(): text
            for name, text in sorted(lv.more.items())}}

@@ -14,7 +14,8 @@
 
 It has columns of `openstack volume adoption list -f csv`, and those of
 VOLUME_COLUMNS: an operator saves a list, completes it in a spreadsheet, and
-passes it to `plan --csv`.
+passes it to `plan --csv`. The cells are separated by commas, semicolons, as
+spreadsheets write in many countries, or tabs.
 """
 
 from __future__ import annotations
@@ -30,23 +31,71 @@ from typing import Any
 
 from osc_volume_adopt import columns
 from osc_volume_adopt.errors import InputError
+from osc_volume_adopt.manageable import Identity
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.volume_options import DISK_BUS
+from osc_volume_adopt.volume_options import FIRMWARE
+from osc_volume_adopt.volume_options import OS_TYPE
 
+_SEPARATORS = ',;\t'
 _BOOLEANS = {'true': True, 'yes': True, '1': True,
              'false': False, 'no': False, '0': False}
 
 
+@dataclasses.dataclass(frozen=True)
+class VolumeColumn:
+    """A column about the volume.
+
+    :ivar field: of plan.Entry
+    :ivar read: returns the field's value for a cell; raises ValueError
+    :ivar description: what the cells are, in a sentence without its subject
+    """
+
+    field: str
+    read: Callable[[str], Any]
+    description: str
+
+
 def _boolean(text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise ValueError('yes or no')
     return _BOOLEANS[text.lower()]
 
 
-# Columns about the volume: the field of plan.Entry, and how to read a cell.
-VOLUME_COLUMNS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    'Volume Name': ('name', str),
-    'Type': ('volume_type', str),
-    'Project': ('project', str),
-    'Availability Zone': ('availability_zone', str),
-    'Bootable': ('bootable', _boolean),
+def _image_property(key: str) -> Callable[[str], dict[str, str]]:
+    return lambda text: {key: text.lower()}
+
+
+def _image_properties(text: str) -> dict[str, str]:
+    found = {}
+    for each in filter(None, map(str.strip, text.split(','))):
+        key, separator, value = (word.strip() for word in each.partition('='))
+        if not (separator and key and value):
+            raise ValueError('key=value, with a comma between several')
+        found[key] = value
+    return found
+
+
+VOLUME_COLUMNS: Mapping[str, VolumeColumn] = {
+    'Volume Name': VolumeColumn('name', str, 'the name of the volume'),
+    'Type': VolumeColumn('volume_type', str, 'its volume type'),
+    'Project': VolumeColumn('project', str, 'the project that gets it'),
+    'Availability Zone': VolumeColumn('availability_zone', str,
+                                      'its availability zone'),
+    'Bootable': VolumeColumn('bootable', _boolean,
+                             'whether it can be booted from: yes or no'),
+    'Firmware': VolumeColumn(
+        'image_properties', _image_property(FIRMWARE),
+        f'its image property {FIRMWARE}: bios or uefi'),
+    'Disk Bus': VolumeColumn(
+        'image_properties', _image_property(DISK_BUS),
+        f'its image property {DISK_BUS}, such as scsi, virtio or ide'),
+    'OS Type': VolumeColumn(
+        'image_properties', _image_property(OS_TYPE),
+        f'its image property {OS_TYPE}: linux or windows'),
+    'Image Properties': VolumeColumn(
+        'image_properties', _image_properties,
+        'other image properties, as key=value with a comma between several'),
 }
 _LIST_COLUMNS = [column.title for column in columns.COLUMNS]
 
@@ -74,7 +123,10 @@ def read(path: pathlib.Path) -> list[Row]:
     faults: list[str] = []
     try:
         with path.open(newline='', encoding='utf-8-sig') as file:
-            lines = csv.reader(file, strict=True)
+            first = file.readline()
+            file.seek(0)
+            lines = csv.reader(file, strict=True, delimiter=max(
+                _SEPARATORS, key=first.count))
             titles = _titles(next(lines, []), faults)
             rows = [_row(lines.line_num, titles, cells, faults)
                     for cells in lines if any(cells)]
@@ -114,12 +166,16 @@ def _row(line: int, titles: Sequence[str], cells: Sequence[str],
         if not text:
             continue
         if title in VOLUME_COLUMNS:
-            field, convert = VOLUME_COLUMNS[title]
+            column = VOLUME_COLUMNS[title]
             try:
-                fields[field] = convert(text)
-            except KeyError:
+                value = column.read(text)
+            except ValueError as exc:
                 faults.append(f'line {line}: {title} is {text!r}, but must be '
-                              'yes or no')
+                              f'{exc}')
+                continue
+            known = fields.get(column.field, {})
+            fields[column.field] = (known | value if isinstance(value, dict)
+                                    else value)
         else:
             listed[title] = text
     return Row(line, listed, fields)
@@ -132,25 +188,30 @@ def matched(rows: Iterable[Row], lvs: Iterable[Manageable]
     :raises InputError: an LV is not listed, is in two rows, or has another
         size than in the file
     """
-    lvs = list(lvs)
-    by_id = {lv.source_id: lv for lv in lvs if lv.source_id}
-    by_name = {lv.name: lv for lv in lvs}
-    first: dict[str, Row] = {}
+    by_word: dict[tuple[str, str], list[Manageable]] = {}
+    for lv in lvs:
+        for title, word in (('Source ID', lv.source_id), ('Name', lv.name)):
+            by_word.setdefault((title, word), []).append(lv)
+    first: dict[Identity, Row] = {}
     found = []
     faults = []
     for row in rows:
-        source_id, name = (row.listed.get(title)
-                           for title in ('Source ID', 'Name'))
-        lv = by_id.get(source_id) if source_id else by_name.get(name or '')
-        if lv is None:
-            word = source_id or name
+        title = 'Source ID' if row.listed.get('Source ID') else 'Name'
+        word = row.listed.get(title, '')
+        candidates = [lv for lv in by_word.get((title, word), ()) if word
+                      and row.listed.get('Backend') in (None,
+                                                        lv.location.name)]
+        if len(candidates) != 1:
             faults.append(f'line {row.line}: ' + (
-                f'{word} not found on the backend' if word
-                else 'neither Name nor Source ID is set'))
+                'neither Name nor Source ID is set' if not word
+                else f'{word} not found on the backend' if not candidates
+                else f'{word} is on several backends; the column Backend is '
+                     'required'))
             continue
-        if first.setdefault(lv.name, row) is not row:
+        lv, = candidates
+        if first.setdefault(lv.identity, row) is not row:
             faults.append(f'line {row.line}: {lv.name} is already in line '
-                          f'{first[lv.name].line}')
+                          f'{first[lv.identity].line}')
         for title, now in (('GiB', lv.gib), ('Size', lv.size)):
             then = row.listed.get(title)
             if then is not None and then != str(now):

@@ -24,6 +24,7 @@ import dataclasses
 import json
 import logging
 from typing import Any
+from typing import TypeAlias
 
 LOG = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ LVM_MANAGE = 'cinder_lvm_manage'
 # Keys of extra_info that have an attribute of their own.
 _ATTRIBUTES = ('driver', 'reasons', 'source_id', 'size_bytes',
                'size_bytes_managed', 'layout', 'tags', 'owner', 'contents',
-               'adopter', 'former_name')
+               'boot_partitions', 'adopter', 'former_name')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Location:
 
     def __str__(self) -> str:
         return f'{"host" if self.host else "cluster"} {self.name}'
+
+
+Identity: TypeAlias = tuple[Location, frozenset[tuple[str, str]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Manageable:
 
     What the driver does not report is empty, or None.
 
+    :ivar location: the backend that lists it
     :ivar gib: the size that Cinder would record
     :ivar reason: the driver's text on why it is not safe; empty if it is
     :ivar driver: LVM_MANAGE for cinder_lvm_manage, empty for most others
@@ -104,11 +109,14 @@ class Manageable:
     :ivar size_managed: in bytes, after managing has extended it
     :ivar owner: another system that created the LV
     :ivar contents: what the LV contains, for people
+    :ivar boot_partitions: the kinds of its partitions that firmware boots
+        from: efi, bios
     :ivar adopter: ID of the volume that adopted the LV, as the LV's tags say
     :ivar former_name: the LV's name before it was adopted, likewise
     :ivar more: the rest of extra_info
     """
 
+    location: Location
     reference: Mapping[str, str]
     gib: int
     safe: bool
@@ -123,19 +131,21 @@ class Manageable:
     tags: str = ''
     owner: str = ''
     contents: str = ''
+    boot_partitions: tuple[str, ...] = ()
     adopter: str = ''
     former_name: str = ''
     more: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def from_api(cls, row: Mapping[str, Any]) -> Manageable:
-        """Return the LV of one row of the API's answer."""
+    def from_api(cls, row: Mapping[str, Any],
+                 location: Location) -> Manageable:
+        """Return the LV of one row of the API's answer about a backend."""
         info = row.get('extra_info')
         info = {name: text for name, text in info.items()
                 if text is not None} if isinstance(info, dict) else {}
         reason = row['reason_not_safe'] or ''
         return cls(
-            reference=row['reference'], gib=row['size'],
+            location=location, reference=row['reference'], gib=row['size'],
             safe=row['safe_to_manage'], reason=reason,
             reasons=() if row['safe_to_manage'] else _reasons(info, reason),
             cinder_id=row['cinder_id'], driver=info.get('driver', ''),
@@ -145,6 +155,7 @@ class Manageable:
             size_managed=_number(info.get('size_bytes_managed')),
             layout=info.get('layout', ''), tags=info.get('tags', ''),
             owner=info.get('owner', ''), contents=info.get('contents', ''),
+            boot_partitions=_words(info.get('boot_partitions', '')),
             adopter=info.get('adopter', ''),
             former_name=info.get('former_name', ''),
             more={name: text for name, text in info.items()
@@ -155,6 +166,11 @@ class Manageable:
         """The LV's name, or, without one, the first value of its reference."""
         return str(self.reference.get('source-name')
                    or next(iter(self.reference.values())))
+
+    @property
+    def identity(self) -> Identity:
+        """What no other LV has, on any backend."""
+        return self.location, frozenset(self.reference.items())
 
     @property
     def codes(self) -> list[str]:
@@ -181,6 +197,10 @@ def _reasons(info: Mapping[str, str], text: str) -> tuple[Reason, ...]:
         LOG.debug('reasons are malformed in %s: %r', info, exc)
         return as_text
     return reasons or as_text
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(',')))
 
 
 def _number(text: str | None) -> int | None:

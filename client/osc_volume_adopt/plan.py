@@ -14,12 +14,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 import pathlib
-import string
 from typing import Any
 import uuid
 
@@ -28,137 +28,226 @@ from oslo_utils import units
 import yaml
 
 from osc_volume_adopt.errors import InputError
+from osc_volume_adopt.manageable import Identity
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import LVM_MANAGE
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.volume_options import VolumeOptions
 
 _HEAD = """\
 # A plan for `openstack volume adoption apply`: each entry becomes one volume.
-# Edit or remove entries as needed. left_out is for information only.
+# Edit what is under `volume`, or remove entries. What is under `lv` describes
+# the logical volume as it was when the plan was written: leave it as it is.
+# `left_out` is for information only.
 """
 _TEXT = {'type': 'string', 'minLength': 1}
 _TEXT_OR_NONE = {'type': ['string', 'null'], 'minLength': 1}
-_REFERENCE = {'type': 'object', 'minProperties': 1,
-              'additionalProperties': _TEXT}
-# The API's limits: cinder/api/schemas/volume_manage.py.
-_NAME = {'type': ['string', 'null'], 'maxLength': 255}
+
+# What an operator may edit. The limits of name and metadata are the API's:
+# cinder/api/schemas/volume_manage.py and volume_image_metadata.py.
+VOLUME_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    'name': {
+        'type': ['string', 'null'], 'maxLength': 255,
+        'description': 'its name'},
+    'volume_type': _TEXT_OR_NONE | {
+        'description': "name or ID of its type; null for Cinder's default"},
+    'availability_zone': _TEXT_OR_NONE | {
+        'description': "its availability zone; null for the backend's"},
+    'bootable': {
+        'type': 'boolean', 'description': 'whether it can be booted from'},
+    'project': _TEXT_OR_NONE | {
+        'description': 'name or ID of the project that gets it; null for '
+                       'your own'},
+    'image_properties': {
+        'type': 'object', 'additionalProperties': {
+            'type': 'string', 'maxLength': 255},
+        'description': 'properties that Nova reads when it boots from the '
+                       'volume, such as hw_firmware_type: uefi'},
+    'metadata': {
+        'type': 'object', 'additionalProperties': {
+            'type': 'string', 'maxLength': 255},
+        'description': 'its properties (openstack volume set --property)'},
+}
+# What describes the LV. Without it, the plan could not be checked.
+LV_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    'host': _TEXT | {'description': 'its backend, host@backend#pool'},
+    'cluster': _TEXT | {
+        'description': 'its backend in a cluster, cluster@backend#pool'},
+    'driver': {
+        'type': 'string',
+        'description': 'the driver of the backend, if it reports its name'},
+    'key': _TEXT | {
+        'description': 'its name in messages and in the journal, if several '
+                       'backends have an LV of that name'},
+    'reference': {
+        'type': 'object', 'minProperties': 1, 'additionalProperties': _TEXT,
+        'description': 'how Cinder refers to it'},
+    'source_id': {'type': 'string', 'description': 'its UUID'},
+    'size': {
+        'type': ['integer', 'null'], 'minimum': 0,
+        'description': 'its size in bytes'},
+    'gib': {
+        'type': 'integer', 'minimum': 0,
+        'description': 'the size in GiB that Cinder is to record'},
+    'contents': {'type': 'string', 'description': 'what it contains'},
+    'owner': {
+        'type': 'string',
+        'description': 'the other system that created it'},
+}
+LEFT_OUT_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    **{name: LV_FIELDS[name] for name in ('host', 'cluster')},
+    'lv': _TEXT | {'description': 'its name'},
+    'why': {'type': 'string', 'description': 'why it cannot be adopted'},
+    **{name: LV_FIELDS[name]
+       for name in ('size', 'gib', 'contents', 'owner')}}
 _ENTRY = {
     'type': 'object',
     'properties': {
-        'reference': _REFERENCE,
-        'source_id': {'type': 'string'},
-        'size': {'type': ['integer', 'null'], 'minimum': 0},
-        'gib': {'type': 'integer', 'minimum': 0},
-        'name': _NAME,
-        'volume_type': _TEXT_OR_NONE,
-        'availability_zone': _TEXT_OR_NONE,
-        'bootable': {'type': 'boolean'},
-        'project': _TEXT_OR_NONE,
-        'metadata': {'type': 'object', 'additionalProperties': {
-            'type': 'string', 'maxLength': 255}}},
-    'required': ['reference', 'gib'],
+        'volume': {'type': 'object', 'properties': VOLUME_FIELDS,
+                   'additionalProperties': False},
+        'lv': {'type': 'object', 'properties': LV_FIELDS,
+               'required': ['reference', 'gib'],
+               'oneOf': [{'required': ['host']}, {'required': ['cluster']}],
+               'additionalProperties': False}},
+    'required': ['lv'],
     'additionalProperties': False}
 _SCHEMA = {
     'type': 'object',
     'properties': {
-        'plan': _TEXT, 'host': _TEXT, 'cluster': _TEXT,
-        'driver': {'type': 'string'},
+        'plan': _TEXT,
         'volumes': {'type': 'array', 'items': _ENTRY},
-        'left_out': {'type': 'array'}},
+        'left_out': {'type': 'array', 'items': {
+            'type': 'object', 'properties': LEFT_OUT_FIELDS,
+            'required': ['lv', 'why'], 'additionalProperties': False}}},
     'required': ['plan', 'volumes'],
-    'oneOf': [{'required': ['host']}, {'required': ['cluster']}],
     'additionalProperties': False}
 
 # Every adopted volume has this metadata. Its value, PLAN/LV, finds the volume
 # if Cinder's answer with the volume's ID was lost.
 METADATA_KEY = 'adopted_by_plan'
-
-
-@dataclasses.dataclass(frozen=True)
-class VolumeOptions:
-    """What the volumes of a plan have in common.
-
-    :ivar project: name or ID; None for the caller's own
-    """
-
-    volume_type: str | None = None
-    availability_zone: str | None = None
-    bootable: bool = False
-    project: str | None = None
-    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+_LONGEST = 255
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """An LV and the volume that it is to become.
 
+    :ivar location: the LV's backend
     :ivar gib: the size that Cinder is to record
     :ivar size: the LV's bytes when it was planned; None if the driver does
         not report them
+    :ivar driver: LVM_MANAGE for cinder_lvm_manage, empty for most others
+    :ivar key: see source; empty if the LV's name is enough
+    :ivar contents, owner: of the LV when it was planned, for people
     :ivar project: name or ID; None for the caller's own
     """
 
+    location: Location
     reference: Mapping[str, str]
     gib: int
+    driver: str = ''
+    key: str = ''
     source_id: str = ''
     size: int | None = None
+    contents: str = ''
+    owner: str = ''
     name: str | None = None
     volume_type: str | None = None
     availability_zone: str | None = None
     bootable: bool = False
     project: str | None = None
+    image_properties: Mapping[str, str] = dataclasses.field(
+        default_factory=dict)
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def source(self) -> str:
-        """The LV's name, by which messages and the journal refer to it."""
+        """The LV's name, by which messages and the journal refer to it.
+
+        No other entry of the plan has the same.
+        """
+        return self.key or self.lv_name
+
+    @property
+    def lv_name(self) -> str:
+        """The LV's name on its backend."""
         return str(self.reference.get('source-name')
                    or next(iter(self.reference.values())))
+
+    def changed(self, fields: Mapping[str, Any]) -> Entry:
+        """Return the entry with other fields; image properties are added."""
+        return dataclasses.replace(self, **{
+            **fields, 'image_properties': {
+                **self.image_properties,
+                **fields.get('image_properties', {})}})
+
+    @property
+    def managed_by(self) -> Mapping[str, str]:
+        """The reference by which Cinder is to manage the LV.
+
+        With cinder_lvm_manage it is the UUID, which no other LV can get while
+        the plan is applied. Other drivers may report an ID that they do not
+        accept.
+        """
+        if self.driver == LVM_MANAGE and self.source_id:
+            return {'source-id': self.source_id}
+        return self.reference
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """An LV that could not be adopted when the plan was written.
+
+    :ivar why: all reasons, for people
+    :ivar size: in bytes; None if the driver does not report it
+    """
+
+    location: Location
+    lv: str
+    why: str
+    gib: int = 0
+    size: int | None = None
+    contents: str = ''
+    owner: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Entries for one backend.
+    """Entries for one backend or several.
 
     :ivar id: part of each volume's metadata, by which it is found again
-    :ivar driver: LVM_MANAGE for cinder_lvm_manage, empty for most others
-    :ivar left_out: LVs that cannot be adopted, each with the reason
     """
 
     id: str
-    location: Location
     volumes: tuple[Entry, ...]
-    left_out: tuple[tuple[str, str], ...] = ()
-    driver: str = ''
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def of(cls, location: Location, lvs: Iterable[Manageable],
-           name_template: str, options: VolumeOptions,
-           overrides: Mapping[str, Mapping[str, Any]] = {}) -> Plan:
+    def of(cls, lvs: Iterable[Manageable], options: VolumeOptions,
+           overrides: Mapping[Identity, Mapping[str, Any]] = {}) -> Plan:
         """Plan the LVs that are safe to manage.
 
-        :param name_template: the volumes' names, see names()
-        :param options: what holds for all volumes
-        :param overrides: other fields of single entries, by their LVs' names
-        :raises InputError: the template is invalid
+        :param options: what holds for all volumes, or for those of some LVs
+        :param overrides: other fields of single entries
+        :raises InputError: the name template is invalid
         """
         lvs = list(lvs)
         safe = [lv for lv in lvs if lv.safe]
-        entries = [Entry(
-            reference=lv.reference, gib=lv.gib, source_id=lv.source_id,
-            size=lv.size, name=name, volume_type=options.volume_type,
-            availability_zone=options.availability_zone,
-            bootable=options.bootable, project=options.project,
-            metadata=options.metadata)
-            for lv, name in zip(safe, names(safe, name_template),
-                                strict=True)]
+        named = Counter(lv.name for lv in safe)
         return cls(
-            id=str(uuid.uuid4()), location=location,
-            volumes=tuple(dataclasses.replace(
-                entry, **overrides.get(entry.source, {}))
-                for entry in entries),
-            left_out=tuple((lv.name, lv.reason) for lv in lvs if not lv.safe),
-            driver=lvs[0].driver if lvs else '')
+            id=str(uuid.uuid4()),
+            volumes=tuple(Entry(
+                location=lv.location, reference=lv.reference, gib=lv.gib,
+                driver=lv.driver, source_id=lv.source_id, size=lv.size,
+                key=(f'{lv.location.name}/{lv.name}' if named[lv.name] > 1
+                     else ''),
+                contents=lv.contents, owner=lv.owner,
+                **options.fields_of(lv, number),
+                ).changed(overrides.get(lv.identity, {}))
+                for number, lv in enumerate(safe, start=1)),
+            left_out=tuple(LeftOut(
+                lv.location, lv.name, lv.reason, lv.gib, lv.size, lv.contents,
+                lv.owner) for lv in lvs if not lv.safe))
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Plan:
@@ -179,17 +268,16 @@ class Plan:
         faults += [
             f'{_place(fault, lines)}: {fault.message}' for fault in
             jsonschema.Draft202012Validator(_SCHEMA).iter_errors(content)]
-        if not faults:
-            faults += _duplicate_lvs(content['volumes'])
-            faults += _reserved_metadata(content['volumes'])
         if faults:
-            raise InputError('\n'.join([f'{path} is not a valid plan:',
-                                        *faults]))
-        return cls(
-            content['plan'],
-            Location(content.get('host'), content.get('cluster')),
-            tuple(Entry(**entry) for entry in content['volumes']),
-            driver=content.get('driver', ''))
+            raise _invalid(path, faults)
+        plan = cls(content['plan'],
+                   tuple(map(_entry, content['volumes'])),
+                   tuple(map(_left_out, content.get('left_out', ()))))
+        faults += [*_duplicate_lvs(plan.volumes),
+                   *_unusable_metadata(plan.id, plan.volumes)]
+        if faults:
+            raise _invalid(path, faults)
+        return plan
 
     def save(self, path: pathlib.Path) -> None:
         """Write the plan to a new file.
@@ -197,9 +285,11 @@ class Plan:
         :raises InputError: the file exists, or cannot be created
         """
         content = {
-            'plan': self.id, **self.location.query, 'driver': self.driver,
-            'volumes': [dataclasses.asdict(entry) for entry in self.volumes],
-            'left_out': [{'lv': lv, 'why': why} for lv, why in self.left_out]}
+            'plan': self.id,
+            'volumes': [{'volume': _fields(entry, VOLUME_FIELDS),
+                         'lv': _facts(entry, LV_FIELDS)}
+                        for entry in self.volumes],
+            'left_out': [_facts(lv, LEFT_OUT_FIELDS) for lv in self.left_out]}
         try:
             with path.open('x', encoding='utf-8') as file:
                 file.write(_HEAD)
@@ -211,16 +301,10 @@ class Plan:
         except OSError as exc:
             raise InputError(f'Cannot write {path}: {exc}') from exc
 
-    def reference_of(self, entry: Entry) -> Mapping[str, str]:
-        """Return the reference by which Cinder is to manage the LV.
-
-        With cinder_lvm_manage it is the UUID, which no other LV can get while
-        the plan is applied. Other drivers may report an ID that they do not
-        accept.
-        """
-        if self.driver == LVM_MANAGE and entry.source_id:
-            return {'source-id': entry.source_id}
-        return entry.reference
+    @property
+    def locations(self) -> tuple[Location, ...]:
+        """The backends of its entries, in the order of the file."""
+        return tuple(dict.fromkeys(entry.location for entry in self.volumes))
 
     @property
     def bytes_added(self) -> int:
@@ -229,22 +313,33 @@ class Plan:
                    if entry.size is not None)
 
 
-def names(lvs: Iterable[Manageable], template: str) -> Iterator[str]:
-    """Yield the volumes' names.
+def _invalid(path: pathlib.Path, faults: Iterable[str]) -> InputError:
+    return InputError('\n'.join([f'{path} is not a valid plan:', *faults]))
 
-    :param template: with {name} and {id} of the LV, its {gib}, and the
-        {number} of the entry, from 1
-    :raises InputError: it has other fields
-    """
-    for number, lv in enumerate(lvs, start=1):
-        known = {'name': lv.name, 'id': lv.source_id, 'gib': lv.gib,
-                 'number': number}
-        try:
-            yield string.Formatter().vformat(template, (), known)
-        except (KeyError, IndexError, ValueError, AttributeError) as exc:
-            raise InputError(
-                f'Invalid name template {template!r} ({exc}). Its fields are '
-                + ', '.join(f'{{{name}}}' for name in known) + '.') from exc
+
+def _entry(content: Mapping[str, Any]) -> Entry:
+    return Entry(**_with_location(content['lv']), **content.get('volume', {}))
+
+
+def _left_out(content: Mapping[str, Any]) -> LeftOut:
+    return LeftOut(**_with_location(content))
+
+
+def _with_location(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {'location': Location(content.get('host'), content.get('cluster')),
+            **{name: value for name, value in content.items()
+               if name not in ('host', 'cluster')}}
+
+
+def _fields(of: Entry | LeftOut, names: Iterable[str]) -> dict[str, Any]:
+    values = dataclasses.asdict(of) | of.location.query
+    return {name: values[name] for name in names if name in values}
+
+
+def _facts(of: Entry | LeftOut, names: Iterable[str]) -> dict[str, Any]:
+    """Return the fields that are known."""
+    return {name: value for name, value in _fields(of, names).items()
+            if value not in ('', None)}
 
 
 def _place(fault: jsonschema.ValidationError, lines: list[int]) -> str:
@@ -282,19 +377,34 @@ def _duplicate_keys(node: yaml.Node | None) -> Iterator[str]:
             yield from _duplicate_keys(value)
 
 
-def _reserved_metadata(volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    for number, volume in enumerate(volumes, start=1):
-        if METADATA_KEY in volume.get('metadata', {}):
-            yield (f'entry {number} metadata.{METADATA_KEY}: this key is '
-                   'reserved and set by apply')
+def _unusable_metadata(plan_id: str,
+                       volumes: Iterable[Entry]) -> Iterator[str]:
+    for number, entry in enumerate(volumes, start=1):
+        if METADATA_KEY in entry.metadata:
+            yield (f'entry {number} volume.metadata.{METADATA_KEY}: this key '
+                   'is reserved and set by apply')
+        if len(marker_of(plan_id, entry.source)[METADATA_KEY]) > _LONGEST:
+            yield (f'entry {number}: the name {entry.source} is too long for '
+                   f"the volume's property {METADATA_KEY}, which has at most "
+                   f'{_LONGEST} characters')
 
 
-def _duplicate_lvs(volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    seen: dict[str, int] = {}
-    for number, volume in enumerate(volumes, start=1):
-        for word in {*volume['reference'].values(),
-                     volume.get('source_id')} - {'', None}:
-            if word in seen:
+def _duplicate_lvs(volumes: Iterable[Entry]) -> Iterator[str]:
+    seen: dict[tuple[Location | None, str], int] = {}
+    for number, entry in enumerate(volumes, start=1):
+        # Two backends can have LVs of one name, but no two entries.
+        words: list[tuple[Location | None, str]] = [
+            *((entry.location, word) for word in (
+                *entry.reference.values(), entry.source_id) if word),
+            (None, entry.source)]
+        for place, word in words:
+            if (place, word) in seen:
                 yield (f'entry {number}: {word} is already in entry '
-                       f'{seen[word]}')
-            seen.setdefault(word, number)
+                       f'{seen[place, word]}')
+                break
+        seen = dict.fromkeys(words, number) | seen
+
+
+def marker_of(plan_id: str, source: str) -> dict[str, str]:
+    """Return the metadata that identifies the volume of an LV."""
+    return {METADATA_KEY: f'{plan_id}/{source}'}

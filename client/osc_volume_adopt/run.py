@@ -38,7 +38,7 @@ from osc_volume_adopt.journal import Record
 from osc_volume_adopt.journal import RunJournal
 from osc_volume_adopt.journal import State
 from osc_volume_adopt.plan import Entry
-from osc_volume_adopt.plan import METADATA_KEY
+from osc_volume_adopt.plan import marker_of
 from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.problems import Problem
 
@@ -183,6 +183,8 @@ class Run:
             self._remove_failed(source, volume_id, f'{failure}; ')
             raise VolumeFailed(failure, 'see the logs of cinder-volume and '
                                         f'cinder-scheduler for {volume_id}')
+        if entry.image_properties:
+            self._set_image_properties(volume_id, entry.image_properties)
         if entry.project:
             self._transfer(source, volume, *receivers[entry.project])
         self.log.record(source, State.ADOPTED)
@@ -193,8 +195,7 @@ class Run:
         self.log.record(source, State.REQUESTED, volume=None)
         try:
             volume_id = self.api.manage(
-                plan.location, plan.reference_of(entry),
-                _fields(plan, entry))
+                entry.location, entry.managed_by, _fields(plan, entry))
         except exceptions.HttpException as exc:
             why = errors.explain(exc)
             if 400 <= (exc.status_code or 0) < 500:
@@ -255,6 +256,18 @@ class Run:
                 f'do not delete volume {volume_id} before you know which LV '
                 'it has')
         self.log.record(source, State.FAILED, volume=None)
+
+    def _set_image_properties(self, volume_id: str,
+                              properties: Mapping[str, str]) -> None:
+        try:
+            self.api.set_image_properties(volume_id, properties)
+        except exceptions.HttpException as exc:
+            if 400 <= (exc.status_code or 0) < 500:
+                raise VolumeFailed(
+                    'the volume is adopted, but its image properties could '
+                    f'not be set: {errors.explain(exc)}',
+                    f'volume {volume_id}') from exc
+            raise
 
     def _transfer(self, source: str, volume: Mapping[str, Any],
                   project_id: str, receiver: CinderApi) -> None:
@@ -332,8 +345,12 @@ class Run:
 
     def _explain(self, plan: Plan, failed: dict[str, Problem]) -> None:
         """Add to these problems the reasons that the listing shows now."""
+        entries = {entry.source: entry for entry in plan.volumes
+                   if entry.source in failed}
         try:
-            lvs = {lv.name: lv for lv in self.api.manageable(plan.location)}
+            lvs = {(lv.location, lv.name): lv for location in {
+                       entry.location for entry in entries.values()}
+                   for lv in self.api.manageable(location)}
         except (errors.AdoptionError, *errors.API_ERRORS) as exc:
             for source, problem in failed.items():
                 failed[source] = dataclasses.replace(
@@ -342,7 +359,8 @@ class Run:
                                   f'{errors.explain(exc)}')
             return
         for source, problem in failed.items():
-            lv = lvs.get(source)
+            entry = entries[source]
+            lv = lvs.get((entry.location, entry.lv_name))
             if lv and lv.reasons:
                 failed[source] = dataclasses.replace(
                     problem, text='; '.join([problem.text, *(
@@ -421,11 +439,6 @@ def _can_be_unmanaged(state: State | None, status: str) -> bool:
         *((unmanaging, status)
           for unmanaging in (State.UNMANAGING, State.FAILED)
           if status in _BEING_UNMANAGED))
-
-
-def marker_of(plan_id: str, source: str) -> dict[str, str]:
-    """Return the metadata that identifies the volume of an LV."""
-    return {METADATA_KEY: f'{plan_id}/{source}'}
 
 
 def _fields(plan: Plan, entry: Entry) -> dict[str, Any]:

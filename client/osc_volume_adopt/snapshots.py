@@ -24,6 +24,7 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
+from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import Manageable
 
 # cinder_lvm_manage's only reason against a snapshot that can be managed as
@@ -46,9 +47,10 @@ class Snapshot:
     kind: str
 
     @classmethod
-    def from_api(cls, row: Mapping[str, Any]) -> Snapshot:
+    def from_api(cls, row: Mapping[str, Any],
+                 location: Location) -> Snapshot:
         """Return the snapshot of one row of the API's answer."""
-        lv = Manageable.from_api(row)
+        lv = Manageable.from_api(row, location)
         origin = row.get('source_reference') or {}
         return cls(lv, str(origin.get('source-name')
                            or next(iter(origin.values()), '')),

@@ -74,6 +74,11 @@ def change(path, edit):
     path.write_text(yaml.safe_dump(content))
 
 
+def on_host(content, host):
+    for entry in content['volumes']:
+        entry['lv']['host'] = host
+
+
 def keep_two(content):
     del content['volumes'][2:]
 
@@ -103,7 +108,8 @@ def test_a_list_has_the_same_columns_in_every_format(lab):
         'Codes': [], 'Reasons': '', 'Owner': '',
         'Contents': 'not read: it has no device node', 'Layout': 'linear',
         'Tags': '',
-        'Source ID': group.names()['lv-00009']}
+        'Source ID': group.names()['lv-00009'], 'Cinder ID': None,
+        'Backend': HOST}
     assert yaml.safe_load(formats['yaml']) == rows
     assert [row['Name'] for row in csv.DictReader(
         io.StringIO(formats['csv']))] == [row['Name'] for row in rows]
@@ -149,8 +155,9 @@ def test_a_plan_is_applied_and_undone(lab, plan):
     def edit(content):
         # One less, one with a name and properties of its own.
         del content['volumes'][5:]
-        content['volumes'][0] |= {'name': 'first', 'bootable': True,
-                                  'metadata': {'from': 'old'}}
+        content['volumes'][0]['volume'] |= {
+            'name': 'first', 'bootable': True, 'metadata': {'from': 'old'},
+            'image_properties': {'hw_firmware_type': 'uefi'}}
     change(plan, edit)
     checked = client.run('volume', 'adoption', 'apply', plan, '--dry-run')
     assert checked.returncode == 0
@@ -166,6 +173,7 @@ def test_a_plan_is_applied_and_undone(lab, plan):
               if volume['name'] == 'first')
     assert first['bootable'] == 'true'
     assert first['metadata']['from'] == 'old'
+    assert first['volume_image_metadata'] == {'hw_firmware_type': 'uefi'}
     assert group.names()[f"volume-{first['id']}"] == before['lv-00000']
     again = client.run('volume', 'adoption', 'apply', plan)
     assert again.returncode == 0
@@ -220,52 +228,53 @@ def test_a_volume_whose_answer_was_lost_is_found(lab, plan):
 
 
 def rename(content):
-    content['volumes'][0]['reference'] = {'source-name': 'nothing'}
+    content['volumes'][0]['lv']['reference'] = {'source-name': 'nothing'}
 
 
 def replace_by_nothing(content):
-    content['volumes'][0] |= {'reference': {'source-name': 'nothing'},
-                              'source_id': ''}
+    content['volumes'][0]['lv'] |= {'reference': {'source-name': 'nothing'},
+                                    'source_id': ''}
 
 
 def take_the_read_only(content):
-    content['volumes'][0] |= {'reference': {'source-name': f'lv-{LVS:05}'},
-                              'source_id': ''}
+    content['volumes'][0]['lv'] |= {
+        'reference': {'source-name': f'lv-{LVS:05}'}, 'source_id': ''}
 
 
 PROBLEMS = {
     'a field is unknown': (
-        lambda content: content['volumes'][0].update(nme='x'),
+        lambda content: content['volumes'][0]['volume'].update(nme='x'),
         "'nme' was unexpected"),
     'an LV is gone': (replace_by_nothing, 'nothing: LV not found on host'),
     'an LV has another name': (rename,
                                'nothing: the LV is now named lv-00000'),
     'an LV is another': (
-        lambda content: content['volumes'][0].update(source_id='other'),
+        lambda content: content['volumes'][0]['lv'].update(source_id='other'),
         'lv-00000: another LV has this name now'),
     'an LV is of another size': (
-        lambda content: content['volumes'][0].update(size=1),
+        lambda content: content['volumes'][0]['lv'].update(size=1),
         'lv-00000: the LV has 12582912 bytes now, but 1 in the plan'),
     'an LV is not safe': (
         take_the_read_only,
         f'lv-{LVS:05}: not safe to manage: the LV is read-only (run '),
     'a type is missing': (
-        lambda content: content['volumes'][0].update(volume_type='gold'),
+        lambda content: content['volumes'][0]['volume'].update(
+            volume_type='gold'),
         "lv-00000: volume type 'gold' not found; available types: "),
     'a type is missing for all': (
-        lambda content: [entry.update(volume_type='gold')
+        lambda content: [entry['volume'].update(volume_type='gold')
                          for entry in content['volumes']],
         (f'{LVS} volumes (lv-00000, lv-00001, lv-00002, ...): volume type '
         "'gold' not found; available types: __DEFAULT__\n")),
     'a zone is missing': (
-        lambda content: content['volumes'][0].update(
+        lambda content: content['volumes'][0]['volume'].update(
             availability_zone='moon'),
         "lv-00000: availability zone 'moon' is not that of the backend, nova"),
     'the host is missing': (
-        lambda content: content.update(host='lab@other#other'),
+        lambda content: on_host(content, 'lab@other#other'),
         'no cinder-volume service is named lab@other'),
     'the pool is missing': (
-        lambda content: content.update(host='lab@lvm#other'),
+        lambda content: on_host(content, 'lab@lvm#other'),
         "Cinder's scheduler knows no pool of host lab@lvm#other"),
 }
 
@@ -333,7 +342,7 @@ def test_a_dry_run_says_what_a_manage_does(lab, plan, extra_specs, possible):
 
     def edit(content):
         del content['volumes'][1:]
-        content['volumes'][0]['volume_type'] = 'tried'
+        content['volumes'][0]['volume']['volume_type'] = 'tried'
     change(plan, edit)
     try:
         checked = client.run('volume', 'adoption', 'apply', plan, '--dry-run')
@@ -352,7 +361,7 @@ def test_a_dry_run_says_what_a_manage_does(lab, plan, extra_specs, possible):
 
 def test_a_host_that_is_down_is_named_at_once(lab, plan):
     cinder, _, client = lab
-    change(plan, lambda content: content.update(host='lab@gone#gone'))
+    change(plan, lambda content: on_host(content, 'lab@gone#gone'))
     with cinder.database.stopped_service('lab@gone'):
         for command in (('list', '--host', 'lab@gone#gone'),
                         ('show', '--host', 'lab@gone#gone', 'x'),
@@ -431,7 +440,8 @@ def test_a_plan_is_made_of_a_csv(lab, tmp_path):
                       '--csv', path, '--output', tmp_path / 'plan.yaml')
     assert made.returncode == 0, made.stderr
     content = yaml.safe_load((tmp_path / 'plan.yaml').read_text())
-    assert [(entry['reference'], entry['name'], entry['bootable'])
+    assert [(entry['lv']['reference'], entry['volume']['name'],
+             entry['volume']['bootable'])
             for entry in content['volumes']] == [
         ({'source-name': 'lv-00001'}, 'web-1', True),
         ({'source-name': 'lv-00003'}, 'web-2', True)]

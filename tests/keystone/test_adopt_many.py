@@ -140,8 +140,8 @@ def refused(lab, client, path):
 def test_volumes_are_transferred_to_their_project_and_unmanaged(lab, plan):
     path, _ = plan('--project', 'web')
     content = yaml.safe_load(path.read_text())
-    content['volumes'][0]['project'] = None
-    content['volumes'][1]['project'] = lab.web
+    content['volumes'][0]['volume']['project'] = None
+    content['volumes'][1]['volume']['project'] = lab.web
     path.write_text(yaml.safe_dump(content))
     before = lab.group.names()
     applied = apply(lab.client(), path)

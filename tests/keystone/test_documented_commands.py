@@ -167,9 +167,9 @@ def test_a_plan_that_has_changed_is_refused(lab, unchanged, tmp_path):
     lab.succeeds(plan, tmp_path)
     path = tmp_path / 'plan.yaml'
     content = yaml.safe_load(path.read_text())
-    content['volumes'][0]['gib'] = 33
-    for volume in content['volumes']:
-        volume['volume_type'] = 'gold'
+    content['volumes'][0]['lv']['gib'] = 33
+    for entry in content['volumes']:
+        entry['volume']['volume_type'] = 'gold'
     path.write_text(yaml.safe_dump(content))
     done = lab.run(apply, tmp_path)
     assert done.returncode == 1

@@ -44,6 +44,9 @@ DESCRIPTIONS = {
     'ext4': 'ext4 file system "data"',
     'f2fs': 'f2fs file system "data"',
     'gpt': 'GPT partition table',
+    'gpt-bios': 'GPT partition table',
+    'gpt-bios-efi': 'GPT partition table',
+    'gpt-efi': 'GPT partition table',
     'iso': 'iso9660 file system "INSTALL"',
     'iso-hybrid': 'iso9660 file system "LIVE"; MBR partition table',
     'luks1': 'LUKS encrypted device',
@@ -108,6 +111,10 @@ def test_contents_of_real_tools_are_recognized(describe):
         'ceph-bluestore', 'drbd-external', 'sanlock-lockspace',
         'sanlock-resource'}
     assert not any(what.note for what in found.values())
+    assert {name: what.boot_partitions for name, what in found.items()
+            if what.boot_partitions} == {
+        'gpt-bios': ('bios',), 'gpt-bios-efi': ('bios', 'efi'),
+        'gpt-efi': ('efi',)}
 
 
 def test_other_data_is_unknown(describe):
@@ -121,6 +128,23 @@ def test_ntfs_is_recognized_without_its_file_table(describe):
     found = describe({'lv': changed('ntfs', (48, struct.pack('<Q', 786432)))
                       ._replace(size=8 * GIB)})
     assert str(found['lv']) == 'ntfs file system'
+
+
+# Of the header's fields, at 72: start, number and size of the entries.
+@pytest.mark.parametrize('fields', [
+    (2, 2 ** 32 - 1, 0), (2, 2 ** 32 - 1, 127), (2 ** 64 - 1, 128, 128),
+    (2, 0, 128), (0, 0, 0), (2 ** 63, 2 ** 32 - 1, 2 ** 32 - 1)])
+def test_a_strange_gpt_has_no_boot_partitions(fields):
+    strange = changed('gpt-efi', (512 + 72, struct.pack('<QII', *fields)))
+    for head in (strange.head, strange.head[:600], b''):
+        assert contents.of(head, b'', {'PTTYPE': 'gpt'}
+                           ).boot_partitions == ()
+
+
+def test_as_many_entries_as_were_read_are_enough():
+    many = changed('gpt-efi', (512 + 80, struct.pack('<I', 2 ** 32 - 1)))
+    assert contents.of(many.head, b'', {'PTTYPE': 'gpt'}
+                       ).boot_partitions == ('efi',)
 
 
 CONVERT = (
@@ -276,7 +300,8 @@ SHOWN = re.compile(r'[^\x00-\x1f\x7f-\x9f<>&`$]*')
 @given(damaged() | st.binary(max_size=4096).map(
     lambda head: Recorded(1 << 22, head, b'')))
 def test_no_bytes_raise_an_error(sample):
-    found = contents.of(sample.head, sample.tail, {'TYPE': 'LVM2_member'})
+    found = contents.of(sample.head, sample.tail, {'TYPE': 'LVM2_member',
+                                                   'PTTYPE': 'gpt'})
     assert SHOWN.fullmatch(str(found))
     for image in found.images:
         assert SHOWN.fullmatch(

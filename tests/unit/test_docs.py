@@ -18,7 +18,6 @@ import re
 import subprocess
 import sys
 
-from osc_volume_adopt import csv_file
 import pytest
 
 from cinder_lvm_manage import adoption
@@ -94,7 +93,8 @@ def test_every_key_of_extra_info_is_explained():
         adoption.Journal('some-id', 'data1').tags))
     listed = {key for lv in (*zoo.lvs, adopted) for key in listing.entry(
         lv, zoo, SnapshotClaim(), Verdict((), extend_to=lv.size),
-        [User('mounted on /mnt', 'umount /mnt')], Contents())['extra_info']}
+        [User('mounted on /mnt', 'umount /mnt')],
+        Contents(boot_partitions=('efi',)), 'some-id')['extra_info']}
     page = PAGES.joinpath('extra-info.rst').read_text()
     tables = page.partition('\nReasons\n')[0]
     assert listed == {key for keys in re.findall(r'^   \* - (``.*)$', tables,
@@ -117,10 +117,3 @@ def test_the_check_of_the_install_page_loads_the_driver():
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', script],
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ''), done.stderr
-
-
-def test_the_columns_of_a_csv_are_those_that_the_client_reads():
-    page = ' '.join(PAGES.joinpath('adopt-many.rst').read_text().split())
-    sentence, = re.findall('The optional columns (.*?) describe', page)
-    named = set(re.findall('``([A-Z][A-Za-z ]+)``', sentence))
-    assert named == csv_file.VOLUME_COLUMNS.keys()

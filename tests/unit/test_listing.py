@@ -167,6 +167,19 @@ class EntryTest(unittest.TestCase):
         self.assertEqual('here, there', entry['extra_info']['users'])
         self.assertNotIn('users', self.entry('size-1g')['extra_info'])
 
+    def test_boot_partitions_are_listed_where_there_are_any(self):
+        info = self.entry('size-1g', contents=Contents(
+            boot_partitions=('bios', 'efi')))['extra_info']
+        self.assertEqual('bios,efi', info['boot_partitions'])
+        self.assertNotIn('boot_partitions',
+                         self.entry('size-1g')['extra_info'])
+
+    def test_whom_cinder_named_an_lv_for_is_listed(self):
+        row = listing.entry(ZOO.by_name['size-1g'], ZOO, NO_CLAIM, Verdict(()),
+                            named_for='some-id')
+        self.assertEqual('some-id', row['extra_info']['named_for'])
+        self.assertNotIn('named_for', self.entry('size-1g')['extra_info'])
+
     def test_a_pool_and_an_origin_are_told_where_there_are_any(self):
         info = self.entry('thin-snapshot')['extra_info']
         self.assertEqual(('scratch-pool', 'thin'),

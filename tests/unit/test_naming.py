@@ -48,6 +48,12 @@ class CinderNamesTest(unittest.TestCase):
         self.assertEqual(ID, names.snapshot_id(f'_snapshot-{ID}'))
         self.assertIsNone(names.snapshot_id(f'snapshot-{ID}'))
 
+    @ddt.data((f'volume-{ID}', ID), (f'_snapshot-{ID}', ID), ('data1', None))
+    @ddt.unpack
+    def test_whom_a_name_was_given_for(self, lv_name, owner):
+        self.assertEqual(owner, CinderNames('volume-%s', 'snapshot-%s')
+                         .id_of(lv_name))
+
     def test_another_snapshot_template_needs_no_underscore(self):
         names = CinderNames('volume-%s', 'snap-%s')
         self.assertEqual(f'snap-{ID}', names.of_snapshot(f'snap-{ID}'))

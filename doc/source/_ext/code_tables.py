@@ -13,8 +13,9 @@
 """Tables that are generated from the code, so that they cannot differ from it.
 
 ``lvm-manage-rules`` shows a table of cinder_lvm_manage/rules.py,
-``lvm-manage-owners`` the table of cinder_lvm_manage/foreign_owners.py, and
-``lvm-manage-modules`` the first sentences of each module's docstring.
+``lvm-manage-owners`` the table of cinder_lvm_manage/foreign_owners.py,
+``lvm-manage-modules`` the first sentences of each module's docstring, and
+``adoption-fields`` what the client reads and writes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from osc_volume_adopt import columns
+from osc_volume_adopt import csv_file
+from osc_volume_adopt import plan
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -143,6 +147,29 @@ class Modules(_CodeTable):
                 yield f'``{path.name}``', _literally(' '.join(first.split()))
 
 
+_FIELDS = {
+    'list': {column.title: column.description for column in columns.COLUMNS},
+    'csv': {title: column.description
+            for title, column in csv_file.VOLUME_COLUMNS.items()},
+    **{part: {name: field['description'] for name, field in fields.items()}
+       for part, fields in (('volume', plan.VOLUME_FIELDS),
+                            ('lv', plan.LV_FIELDS))}}
+
+
+class Fields(_CodeTable):
+    """``.. adoption-fields:: list``, or csv, or volume or lv of a plan."""
+
+    required_arguments = 1
+    widths = '25 75'
+    head = ('Name', 'Meaning')
+
+    def rows(self) -> Iterable[tuple[str, ...]]:
+        """Yield a row for each column, or field."""
+        table = directives.choice(self.arguments[0], tuple(_FIELDS))
+        for name, description in _FIELDS[table].items():
+            yield f'``{name}``', _literally(description)
+
+
 def _literally(text: str) -> str:
     """Return the text in reStructuredText; text in backquotes is code.
 
@@ -161,4 +188,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive('lvm-manage-rules', Rules)
     app.add_directive('lvm-manage-owners', Owners)
     app.add_directive('lvm-manage-modules', Modules)
+    app.add_directive('adoption-fields', Fields)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

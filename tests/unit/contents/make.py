@@ -141,15 +141,36 @@ def _qcow2_data_file(path: pathlib.Path) -> None:
          f'data_file={path.parent}/data.raw', path, '1G')
 
 
-def _partition(path: pathlib.Path, table: str) -> None:
+def _partition(path: pathlib.Path, table: str, *partitions: str) -> None:
     os.truncate(path, max(path.stat().st_size, 64 * units.Mi))
+    script = [f'label: {table}', *(partitions or ['start=8192'])]
     subprocess.run(['sfdisk', '--quiet', '--wipe', 'never', path], check=True,
-                   text=True, input=f'label: {table}\nstart=8192\n')
+                   text=True, input='\n'.join(script) + '\n')
 
 
 @_maker
 def _gpt(path: pathlib.Path) -> None:
     _partition(path, 'gpt')
+
+
+_ESP = 'start=8192, size=4096, type=uefi'
+_BIOS_BOOT = ('start=2048, size=2048, '
+              'type=21686148-6449-6E6F-744E-656564454649')
+
+
+@_maker
+def _gpt_efi(path: pathlib.Path) -> None:
+    _partition(path, 'gpt', _ESP)
+
+
+@_maker
+def _gpt_bios(path: pathlib.Path) -> None:
+    _partition(path, 'gpt', _BIOS_BOOT)
+
+
+@_maker
+def _gpt_bios_efi(path: pathlib.Path) -> None:
+    _partition(path, 'gpt', _BIOS_BOOT, _ESP)
 
 
 @_maker

@@ -12,6 +12,7 @@
 
 """Rows of a listing, and a Cinder in memory with CinderApi's signatures."""
 
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -59,7 +60,8 @@ BARE: dict[str, Any] = SAFE | {
 def lv(row: dict[str, Any] = SAFE, **info: str) -> Manageable:
     """The LV of a row with other extra_info."""
     return Manageable.from_api(
-        row | {'extra_info': row['extra_info'] | info} if info else row)
+        row | {'extra_info': row['extra_info'] | info} if info else row,
+        HOST)
 
 
 def named(name: str, row: dict[str, Any] = SAFE, **info: str) -> Manageable:
@@ -78,7 +80,7 @@ def snapshot(name: str, origin: str, kind: str = 'thick',
         'source_reference': {'source-name': origin},
         'extra_info': SAFE['extra_info'] | {
             'source_id': f'id-{name}', 'reasons': json.dumps(reasons),
-            **({'kind': kind} if kind else {})}})
+            **({'kind': kind} if kind else {})}}, HOST)
 
 
 def answer(status: int, text: str = '{"forbidden": {"message": "no"}}'
@@ -139,7 +141,8 @@ class FakeCinder:
         return api
 
     def manageable(self, location):
-        yield from self.lvs
+        yield from (dataclasses.replace(lv, location=location)
+                    for lv in self.lvs)
 
     def manageable_snapshots(self, location):
         yield from self.snapshot_lvs
@@ -162,6 +165,9 @@ class FakeCinder:
         self.volumes[volume['id']] = volume
         return volume['id']
 
+    def set_image_properties(self, volume_id, properties):
+        self.volumes[volume_id]['volume_image_metadata'] = dict(properties)
+
     def unmanage(self, volume_id):
         if volume_id in self.kept:
             raise refusal(400)
@@ -173,6 +179,10 @@ class FakeCinder:
     def volumes_with(self, metadata):
         return [volume for volume in self.volumes.values()
                 if metadata.items() <= volume['metadata'].items()]
+
+    def volumes_in(self, project_id):
+        return [volume for volume in self.volumes.values()
+                if volume['os-vol-tenant-attr:tenant_id'] == project_id]
 
     def snapshots(self, volume_id):
         return []

@@ -25,17 +25,21 @@ from osc_volume_adopt.api import VolumeType
 from osc_volume_adopt.errors import BackendError
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.plan import Plan
-from osc_volume_adopt.plan import VolumeOptions
 from osc_volume_adopt.problems import Problem
 from osc_volume_adopt.tests.unit import fakes
+from osc_volume_adopt.volume_options import VolumeOptions
 
 
 def lines(cinder, plan=None, receivers=None, **options):
     """The problems of a plan for all LVs, as an operator reads them."""
-    plan = plan or Plan.of(fakes.HOST, cinder.lvs, '{name}',
-                           VolumeOptions(**options))
-    return problems.grouped(check.problems(plan, cinder.api, plan.volumes, 1,
+    plan = plan or Plan.of(cinder.lvs, VolumeOptions(**options))
+    return problems.grouped(check.problems(cinder.api, plan.volumes, 1,
                                            receivers or {}))
+
+
+def on(location, cinder):
+    """The LVs, listed by another backend."""
+    return [dataclasses.replace(lv, location=location) for lv in cinder.lvs]
 
 
 def with_type(extra_specs=None, is_public=True):
@@ -106,7 +110,7 @@ class TypesTest(unittest.TestCase):
         for location, count in ((Location('lab@lvm'), 0),
                                 (Location('lab@lvm#lvm'), 1),
                                 (Location('lab@lvm#ssd'), 0)):
-            plan = Plan.of(location, cinder.lvs, '{name}',
+            plan = Plan.of(on(location, cinder),
                            VolumeOptions(volume_type='gold'))
             with self.subTest(location=location):
                 self.assertEqual(count, len(lines(cinder, plan)))
@@ -129,7 +133,7 @@ class TypesTest(unittest.TestCase):
         cinder = fakes.FakeCinder()
         cinder.service = dataclasses.replace(cinder.service, cluster='c@lvm')
         cinder.capabilities = {'c@lvm#lvm': {}}
-        plan = Plan.of(location, cinder.lvs, '{name}', VolumeOptions())
+        plan = Plan.of(on(location, cinder), VolumeOptions())
         self.assertEqual([], lines(cinder, plan))
         cinder.capabilities.clear()
         self.assertEqual(
@@ -204,14 +208,14 @@ class ChecksTest(unittest.TestCase):
     @ddt.unpack
     def test_an_lv_that_is_no_longer_as_planned(self, change, line):
         cinder = fakes.FakeCinder()
-        plan = Plan.of(fakes.HOST, cinder.lvs, '{name}', VolumeOptions())
+        plan = Plan.of(cinder.lvs, VolumeOptions())
         lv = change(cinder.lvs[1])
         cinder.lvs[1:2] = [lv] if lv else []
         self.assertEqual([line], lines(cinder, plan))
 
     def test_equal_reasons_are_reported_once(self):
         cinder = fakes.FakeCinder()
-        plan = Plan.of(fakes.HOST, cinder.lvs, '{name}', VolumeOptions())
+        plan = Plan.of(cinder.lvs, VolumeOptions())
         cinder.lvs = [fakes.named(
             lv.name, fakes.UNSAFE, reasons=json.dumps([
                 {'code': 'read-only', 'kind': 'unsafe', 'why': 'is read-only',
@@ -220,6 +224,69 @@ class ChecksTest(unittest.TestCase):
         self.assertEqual(
             [ALL + 'not safe to manage: the LV is read-only (for data1: run '
              '`lvchange --permission rw vg/data1`)'], lines(cinder, plan))
+
+
+class VolumeNamesTest(unittest.TestCase):
+
+    def volume(self, name, project='mine', status='available'):
+        return {'id': f'id-of-{name}', 'name': name, 'status': status,
+                'os-vol-tenant-attr:tenant_id': project}
+
+    def test_a_name_that_is_used_twice_in_the_plan(self):
+        self.assertEqual(
+            [ALL + "volume name 'disk' is used more than once in the plan "
+             '(set another name in the plan, or null for none)'],
+            lines(fakes.FakeCinder(), name_template='disk'))
+        self.assertEqual([], lines(fakes.FakeCinder(), name_template=''))
+
+    def test_a_name_that_a_volume_of_the_project_has(self):
+        for volume, found in (
+                (self.volume('data1'), True), (self.volume('data4'), False),
+                (self.volume('data1', 'theirs'), False),
+                (self.volume('data1', status='error'), False)):
+            cinder = fakes.FakeCinder()
+            cinder.volumes['x'] = volume
+            with self.subTest(volume=volume):
+                self.assertEqual(
+                    [("data1: volume name 'data1' is already that of volume "
+                      'id-of-data1 (set another name in the plan, or null for '
+                      'none)')] if found else [], lines(cinder))
+
+    def test_names_are_compared_in_the_project_that_gets_the_volume(self):
+        cinder = fakes.FakeCinder()
+        cinder.volumes['x'] = self.volume('data1', 'their-id')
+        self.assertEqual([], lines(cinder))
+        self.assertEqual(1, len(lines(cinder, None, {
+            'theirs': ('their-id', cinder.api)}, project='theirs')))
+
+
+class PoolTest(unittest.TestCase):
+
+    def pools(self, location, *pools, cluster=None):
+        cinder = fakes.FakeCinder()
+        cinder.service = dataclasses.replace(cinder.service, cluster=cluster)
+        cinder.capabilities = {name: {} for name in pools}
+        check.require_pool(cinder.api, location)
+
+    def test_a_pool_that_the_backend_does_not_have(self):
+        with self.assertRaisesRegex(
+                BackendError, 'Cinder has no host lab@lvm#lvm: lab@lvm has no '
+                              'pool lvm. Known: hdd, ssd.'):
+            self.pools(fakes.HOST, 'lab@lvm#ssd', 'lab@lvm#hdd', 'x@y#lvm')
+
+    def test_several_pools_of_which_none_is_named(self):
+        with self.assertLogs(check.LOG, 'WARNING') as logged:
+            self.pools(Location('lab@lvm'), 'lab@lvm#ssd', 'lab@lvm#hdd')
+        self.assertIn('host lab@lvm has several pools: hdd, ssd.',
+                      logged.output[0])
+
+    def test_a_pool_that_the_backend_has(self):
+        with self.assertNoLogs(check.LOG):
+            self.pools(fakes.HOST, 'lab@lvm#lvm', 'lab@lvm#ssd')
+            self.pools(Location('lab@lvm'), 'lab@lvm#lvm')
+            self.pools(fakes.HOST, 'c@lvm#lvm', cluster='c@lvm')
+            # The scheduler knows none yet: the check of the types says so.
+            self.pools(fakes.HOST)
 
 
 @ddt.ddt

@@ -12,6 +12,7 @@
 
 """The five commands: output, messages, and exit statuses."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -89,7 +90,9 @@ class CommandsTest(fakes.InAFolder):
 
     def listed(self, *options):
         status, stdout, stderr = self.openstack('list', *ON, *options)
-        self.assertEqual((0, ''), (status, stderr))
+        self.assertEqual(0, status)
+        # Only an empty list is explained.
+        self.assertIs('None of the' in stderr, bool(stderr))
         return stdout
 
     def planned(self, *options):
@@ -113,7 +116,8 @@ class CommandsTest(fakes.InAFolder):
             {'Name': 'data1', 'Size': 4194304, 'GiB': 1, 'Safe': True,
              'Codes': [], 'Reasons': '', 'Owner': 'Proxmox VE, guest 101',
              'Contents': 'ext4 file system', 'Layout': 'linear',
-             'Tags': 'a,b', 'Source ID': 'id-1'}, first)
+             'Tags': 'a,b', 'Source ID': 'id-1', 'Cinder ID': None,
+             'Backend': 'lab@lvm#lvm'}, first)
         self.assertIsNone(second['Size'])
         self.assertIn('"data1","4194304",1,True,', self.listed('-f', 'csv'))
 
@@ -125,10 +129,118 @@ class CommandsTest(fakes.InAFolder):
                 (('--reason', 'in-use', '--reason', 'thin-pool'), ['pool']),
                 (('--reason', 'in-use'), []), (('--unsafe',), ['pool']),
                 (('--safe', '--match', '*1'), ['data1']),
+                (('--exclude', 'data*', '--exclude', 'x'), ['pool']),
+                (('--match', 'data*', '--exclude', '*[12]'), ['data3']),
+                (('--tag', 'b'), ['data1', 'data2', 'data3']),
+                (('--tag', 'a*', '--tag', 'x'), ['data1', 'data2', 'data3']),
+                (('--tag', 'c'), []),
+                (('--owner', 'proxmox*'), ['data1', 'data2', 'data3']),
+                (('--owner', 'oVirt*'), []),
+                (('--contents', '*EXT4*', '--unsafe'), []),
+                (('--contents', '*ext4*'), ['data1', 'data2', 'data3']),
                 (('--larger', '0.5'), ['pool'])):
             with self.subTest(options=options):
                 self.assertEqual(names, [row['Name'] for row in json.loads(
                     self.listed(*options, '-f', 'json'))])
+
+    def test_a_table_has_each_reason_once(self):
+        self.cinder.lvs += [fakes.lv(fakes.UNSAFE),
+                            fakes.named('pool2', fakes.UNSAFE)]
+        table = self.listed()
+        self.assertEqual(1, table.count('manage the thin volumes in it'))
+        self.assertTrue(table.endswith(
+            '\nthin-pool (2 LVs): pool is a thin pool (manage the thin '
+            'volumes in it)\n'))
+        self.assertNotIn('Source ID', table)
+        self.assertNotIn('Backend', table)
+        self.assertIn('Source ID', self.listed('--long'))
+        self.assertEqual(2, self.listed('-c', 'Reasons').count('manage the'))
+        # Other drivers have no codes.
+        self.cinder.lvs = [fakes.lv(fakes.UNSAFE, driver='other')]
+        self.assertIn('| Reasons', self.listed())
+
+    def test_several_backends_are_listed_and_planned(self):
+        other = 'lab2@lvm#lvm'
+        api = self.cinder.api
+        api.services.side_effect = lambda: [
+            self.cinder.service, dataclasses.replace(self.cinder.service,
+                                                     host='lab2@lvm')]
+        self.cinder.capabilities[other] = self.cinder.capabilities[
+            fakes.HOST.name]
+        on = (*ON, '--host', other)
+        _, stdout, _ = self.openstack('list', *on, api=api)
+        self.assertEqual(3, stdout.count(other))
+        status, stdout, stderr = self.openstack(
+            'plan', *on, '--exclude', 'data3', '--name-template',
+            '{number}', '--output', self.plan, api=api)
+        self.assertEqual(0, status)
+        self.assertIn('4 volumes to adopt', stdout)
+        self.assertNotIn('cannot be applied', stderr)
+        self.by_name()
+        status, stdout, stderr = self.openstack('apply', self.plan, api=api)
+        self.assertEqual(0, status, stderr)
+        self.assertEqual({fakes.HOST.name: 2, other: 2}, collections.Counter(
+            call.args[0].name for call in api.manage.call_args_list))
+        self.assertIn(f'{other}/data1: adopted', stderr)
+
+    def test_managed_lvs_are_hidden(self):
+        row = fakes.UNSAFE | {'cinder_id': 'some-id'}
+        self.cinder.lvs.append(fakes.named('volume-1', row))
+        self.assertIn('volume-1', self.listed())
+        self.assertNotIn('volume-1', self.listed('--unmanaged'))
+        status, stdout, stderr = self.planned()
+        self.assertEqual(0, status)
+        self.assertIn('; 0 LVs left out\n', stdout)
+        self.assertIn('Left out because Cinder already manages them: 1 LV\n',
+                      stderr)
+
+    def test_nothing_to_list_or_plan(self):
+        for lvs, options, words in (
+                (self.cinder.lvs, ('--match', 'x'),
+                 'None of the 3 LVs of host lab@lvm#lvm matches the options'),
+                ([], (), 'host lab@lvm#lvm has no LVs that Cinder could')):
+            self.cinder.lvs = lvs
+            with self.subTest(words=words):
+                status, stdout, stderr = self.openstack('list', *ON, *options)
+                self.assertEqual((0, '\n'), (status, stdout))
+                self.assertIn(words, stderr)
+                status, stdout, stderr = self.planned(*options)
+                self.assertEqual((1, ''), (status, stdout))
+                self.assertIn(words, stderr)
+                self.assertFalse(self.plan.exists())
+
+    def test_image_properties_are_planned_and_set(self):
+        self.cinder.lvs[0] = fakes.named('data1', boot_partitions='efi')
+        self.planned('--bootable', '*2', '--image-property',
+                     'hw_disk_bus=scsi', '--image-property',
+                     'data[23]:os_type=windows')
+        self.by_name()
+        self.assertEqual(0, self.applied()[0])
+        self.assertEqual(
+            {'id-data1': {'hw_firmware_type': 'uefi', 'hw_disk_bus': 'scsi'},
+             'id-data2': {'hw_disk_bus': 'scsi', 'os_type': 'windows'},
+             'id-data3': {'hw_disk_bus': 'scsi', 'os_type': 'windows'}},
+            {name: volume['volume_image_metadata'] for name, volume
+             in self.cinder.volumes.items()})
+        self.assertEqual([True, True, False], [
+            self.cinder.volumes[f'id-data{number}']['bootable']
+            for number in (1, 2, 3)])
+
+    def test_image_properties_that_are_refused(self):
+        self.planned('--image-property', 'hw_disk_bus=scsi')
+        self.by_name()
+        api = self.cinder.api
+        api.set_image_properties.side_effect = fakes.refusal(400)
+        status, _, stderr = self.openstack('apply', self.plan, api=api)
+        self.assertEqual(3, status)
+        self.assertIn('3 volumes (data1, data2, data3): the volume is '
+                      'adopted, but its image properties could not be set: ',
+                      stderr)
+        status, _, _ = self.applied()
+        self.assertEqual(0, status)
+        self.assertEqual(3, len(self.cinder.requested))
+        self.assertEqual({'hw_disk_bus': 'scsi'}, self.cinder.volumes[
+            'id-data1']['volume_image_metadata'])
 
     @ddt.data('pool', 'id-2')
     def test_one_lv_is_shown_with_its_reasons(self, word):
@@ -173,7 +285,7 @@ class CommandsTest(fakes.InAFolder):
             "volume type 'gold' not found; available types: __DEFAULT__\n",
             stderr)
         self.assertEqual('cinder_lvm_manage', yaml.safe_load(
-            self.plan.read_text())['driver'])
+            self.plan.read_text())['volumes'][0]['lv']['driver'])
 
     def test_a_plan_is_not_overwritten(self):
         self.planned()
@@ -184,6 +296,8 @@ class CommandsTest(fakes.InAFolder):
     @ddt.data(
         ('apply', ('p', '--parallel', 'x'), "--parallel: 'x' is not a whole"),
         ('apply', ('p', '--timeout', '0'), '--timeout: must be 1 or more'),
+        ('plan', (*ON, '--output', 'p', '--image-property', 'x'),
+         "--image-property: 'x' is not [GLOB:]KEY=VALUE"),
         ('list', (*ON, '--larger', 'x'), "--larger: 'x' is not a number"),
         ('list', (*ON, '--larger', '-1'), '--larger: must be 0 or more'))
     @ddt.unpack
@@ -203,7 +317,8 @@ class CommandsTest(fakes.InAFolder):
     def by_name(self):
         """The fake's LVs are managed by name."""
         content = yaml.safe_load(self.plan.read_text())
-        content['driver'] = ''
+        for entry in content['volumes']:
+            del entry['lv']['driver']
         self.plan.write_text(yaml.safe_dump(content))
 
     def test_a_plan_is_applied_and_undone(self):

@@ -72,7 +72,8 @@ class ManageableTest(unittest.TestCase):
     @ddt.data(None, 'text', [], {'size_bytes': None, 'source_id': None},
               {'size_bytes': 'many'})
     def test_any_extra_info_is_read(self, info):
-        lv = Manageable.from_api(fakes.SAFE | {'extra_info': info})
+        lv = Manageable.from_api(fakes.SAFE | {'extra_info': info},
+                                 fakes.HOST)
         self.assertIsNone(lv.size)
         self.assertEqual('', lv.source_id)
 

@@ -12,10 +12,12 @@
 
 """Plans: what is planned, written and read, and what is refused and why."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from typing import Any
+import unittest
 
 import ddt
 import yaml
@@ -24,20 +26,34 @@ from osc_volume_adopt import plan
 from osc_volume_adopt.errors import InputError
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.tests.unit import fakes
+from osc_volume_adopt.volume_options import ImageProperty
+from osc_volume_adopt.volume_options import VolumeOptions
 
-PLAN: dict[str, Any] = {'plan': 'p1', 'host': 'a@b#c', 'volumes': [
-    {'reference': {'source-name': 'data1'}, 'gib': 1, 'source_id': 'id-1'},
-    {'reference': {'source-name': 'data2'}, 'gib': 2}]}
+ON = {'host': 'a@b#c'}
+DATA1: dict[str, Any] = {
+    **ON, 'reference': {'source-name': 'data1'}, 'gib': 1,
+    'source_id': 'id-1'}
+DATA2: dict[str, Any] = {
+    **ON, 'reference': {'source-name': 'data2'}, 'gib': 2}
+PLAN: dict[str, Any] = {'plan': 'p1', 'volumes': [{'lv': DATA1},
+                                                  {'lv': DATA2}]}
+
+
+def plan_of(*lvs, **fields):
+    """A plan for these LVs, whose volumes have these fields."""
+    return PLAN | {'volumes': [{'lv': lv, 'volume': fields} for lv in lvs]}
 
 
 def changed(**fields):
-    return PLAN | {'volumes': [PLAN['volumes'][0] | fields]}
+    return plan_of(DATA1 | fields)
 
 
-def planned(*lvs, location=fakes.HOST, template='{name}', overrides=None,
-            **options):
-    return plan.Plan.of(location, lvs, template,
-                        plan.VolumeOptions(**options), overrides or {})
+def planned(*lvs, overrides=None, **options):
+    return plan.Plan.of(lvs, VolumeOptions(**options), overrides or {})
+
+
+def named(name, **fields):
+    return dataclasses.replace(fakes.named(name), **fields)
 
 
 @ddt.ddt
@@ -45,18 +61,20 @@ class PlanTest(fakes.InAFolder):
 
     def test_safe_lvs_are_planned_and_the_others_left_out(self):
         made = planned(fakes.lv(), fakes.lv(fakes.UNSAFE),
-                       template='{number}-{name}', volume_type='thick')
+                       name_template='{number}-{name}', volume_type='thick')
         self.assertEqual(
-            (('pool', 'is a thin pool (manage the thin volumes in it)'),),
-            made.left_out)
+            [('pool', 'is a thin pool (manage the thin volumes in it)')],
+            [(each.lv, each.why) for each in made.left_out])
         entry, = made.volumes
         self.assertEqual('1-data1', entry.name)
         self.assertEqual('thick', entry.volume_type)
         self.assertEqual(2 ** 30 - 2 ** 22, made.bytes_added)
 
     def test_a_saved_plan_is_loaded(self):
-        made = planned(fakes.lv(), location=Location(cluster='c'),
-                       metadata={'k': 'v'})
+        made = planned(
+            named('data1', location=Location(cluster='c')),
+            fakes.lv(fakes.UNSAFE), metadata={'k': 'v'},
+            image_properties=(ImageProperty('os_type', 'linux'),))
         made.save(self.path)
         self.assertEqual(made, plan.Plan.load(self.path))
 
@@ -94,30 +112,38 @@ class PlanTest(fakes.InAFolder):
             made = planned(fakes.lv(row))
             with self.subTest(reference=reference):
                 self.assertEqual(reference,
-                                 made.reference_of(made.volumes[0]))
+                                 made.volumes[0].managed_by)
 
     @ddt.data('{nam}', '{', '{0}', '{name.x.y}')
     def test_an_invalid_template_is_refused(self, template):
         with self.assertRaisesRegex(InputError, r'fields are \{name\}, '):
-            list(plan.names([fakes.lv()], template))
+            planned(fakes.lv(), name_template=template)
 
     @ddt.data(
-        (changed(nme='x'), r"entry 1 \(line .\): .*'nme' was unexpected"),
-        (changed(bootable='yes'), "entry 1 .*bootable: 'yes' is not of type"),
+        (plan_of(DATA1, nme='x'),
+         r"entry 1 \(line .\) volume: .*'nme' was unexpected"),
+        (changed(nme='x'), r"entry 1 \(line .\) lv: .*'nme' was unexpected"),
+        (plan_of(DATA1, bootable='yes'),
+         "entry 1 .*bootable: 'yes' is not of type"),
         (changed(gib='1'), "entry 1 .*gib: '1' is not of type"),
         (changed(reference={}), 'entry 1 .*reference: '),
-        (changed(name='x' * 256), 'entry 1 .*name: .*is too long'),
-        (changed(metadata={'k': 1}), 'entry 1 .*metadata.k: 1 is not of type'),
-        (PLAN | {'volumes': [PLAN['volumes'][1]] * 2},
-         'entry 2: data2 is already in entry 1'),
-        (PLAN | {'volumes': [PLAN['volumes'][0], PLAN['volumes'][1] | {
-            'source_id': 'id-1'}]}, 'entry 2: id-1 is already in entry 1'),
-        (changed(metadata={'adopted_by_plan': 'x'}),
+        (plan_of(DATA1, name='x' * 256), 'entry 1 .*name: .*is too long'),
+        (plan_of(DATA1, metadata={'k': 1}),
+         'entry 1 .*metadata.k: 1 is not of type'),
+        (plan_of(DATA1, image_properties={'k': True}),
+         'entry 1 .*image_properties.k: True is not of type'),
+        (plan_of(DATA2, DATA2), 'entry 2: data2 is already in entry 1'),
+        (plan_of(DATA1, DATA2 | {'source_id': 'id-1'}),
+         'entry 2: id-1 is already in entry 1'),
+        (plan_of(DATA1, DATA1 | {'host': 'other', 'source_id': 'id-3'}),
+         'entry 2: data1 is already in entry 1'),
+        (plan_of(DATA1, metadata={'adopted_by_plan': 'x'}),
          'metadata.adopted_by_plan: this key is reserved'),
-        (PLAN | {'cluster': 'c'}, 'the file: '),
+        (changed(key='x' * 254), 'too long for the volume.s property'),
+        (changed(cluster='c'), 'entry 1 .* lv: '),
         (PLAN | {'hots': 'x'}, "the file: .*'hots' was unexpected"),
-        ({key: PLAN[key] for key in ('host', 'volumes')},
-         "'plan' is a required property"),
+        ({'volumes': []}, "'plan' is a required property"),
+        (PLAN | {'left_out': [{'lv': 'x'}]}, "'why' is a required property"),
         ([], "is not of type 'object'"), (None, "is not of type 'object'"),
         ('text', "is not of type 'object'"))
     @ddt.unpack
@@ -128,7 +154,7 @@ class PlanTest(fakes.InAFolder):
 
     def test_all_faults_are_reported(self):
         self.path.write_text(yaml.safe_dump(PLAN | {'volumes': [
-            {'gib': 1}, {'reference': {'source-name': 'x'}, 'gib': -1}]}))
+            {'lv': {'gib': 1}}, {'lv': DATA2 | {'gib': -1}}]}))
         with self.assertRaises(InputError) as refused:
             plan.Plan.load(self.path)
         self.assertIn('entry 1', str(refused.exception))
@@ -149,17 +175,80 @@ class PlanTest(fakes.InAFolder):
             plan.Plan.load(self.path)
 
     def test_the_line_of_a_fault_is_reported(self):
-        self.path.write_text('plan: p1\nhost: h\nvolumes:\n\n# data2\n'
-                             '- reference: {source-name: data2}\n  gib: x\n')
+        self.path.write_text('plan: p1\nvolumes:\n\n# data2\n'
+                             '- lv: {host: h, gib: x,\n'
+                             '       reference: {source-name: data2}}\n')
         with self.assertRaisesRegex(InputError,
-                                    r'entry 1 \(line 6\) gib: '):
+                                    r'entry 1 \(line 5\) lv.gib: '):
             plan.Plan.load(self.path)
 
     def test_single_entries_override_the_options(self):
+        lv = fakes.lv()
         made = planned(
-            fakes.lv(), overrides={'data1': {'name': 'web',
-                                             'project': 'shop'}},
-            project='all', volume_type='thick')
+            lv, overrides={lv.identity: {
+                'name': 'web', 'project': 'shop',
+                'image_properties': {'hw_disk_bus': 'ide'}}},
+            project='all', volume_type='thick', image_properties=(
+                ImageProperty('hw_disk_bus', 'scsi'),
+                ImageProperty('os_type', 'linux')))
         entry, = made.volumes
         self.assertEqual(('web', 'shop', 'thick'),
                          (entry.name, entry.project, entry.volume_type))
+        self.assertEqual({'hw_disk_bus': 'ide', 'os_type': 'linux'},
+                         entry.image_properties)
+
+    def test_lvs_of_one_name_on_two_backends(self):
+        other = Location(host='lab2@lvm#lvm')
+        made = planned(named('data1'), named('data1', location=other),
+                       named('data2', location=other))
+        made.save(self.path)
+        loaded = plan.Plan.load(self.path)
+        self.assertEqual(['lab@lvm#lvm/data1', 'lab2@lvm#lvm/data1', 'data2'],
+                         [entry.source for entry in loaded.volumes])
+        self.assertEqual((fakes.HOST, other), loaded.locations)
+        self.assertEqual('data1', loaded.volumes[1].lv_name)
+        # The first is still found in the journal without the second.
+        self.path.unlink()
+        dataclasses.replace(made, volumes=made.volumes[:1]).save(self.path)
+        self.assertEqual('lab@lvm#lvm/data1',
+                         plan.Plan.load(self.path).volumes[0].source)
+
+
+@ddt.ddt
+class VolumeOptionsTest(unittest.TestCase):
+
+    @ddt.data(('a=b', ('a', 'b', '*')), ('win-*:a=b', ('a', 'b', 'win-*')),
+              ('a:b:c=d=e:f', ('c', 'd=e:f', 'a:b')))
+    @ddt.unpack
+    def test_an_image_property_is_read(self, text, fields):
+        self.assertEqual(ImageProperty(*fields), ImageProperty.parse(text))
+
+    @ddt.data('', 'a', '=b', 'a=', '*:=b', 'a:b')
+    def test_text_that_is_no_image_property_is_refused(self, text):
+        with self.assertRaises(ValueError):
+            ImageProperty.parse(text)
+
+    @ddt.data(
+        ((), (), False, {}),
+        (('efi',), (), True, {'hw_firmware_type': 'uefi'}),
+        (('bios',), (), True, {}), (('bios', 'efi'), (), True, {}),
+        ((), ('data?',), True, {}), ((), ('x*', 'data1'), True, {}),
+        ((), ('x*',), False, {}))
+    @ddt.unpack
+    def test_contents_and_globs_make_a_volume_bootable(
+            self, partitions, globs, bootable, properties):
+        fields = VolumeOptions(bootable=globs).fields_of(
+            named('data1', boot_partitions=partitions), 1)
+        self.assertIs(bootable, fields['bootable'])
+        self.assertEqual(properties, fields['image_properties'])
+
+    def test_options_override_what_contents_show(self):
+        options = VolumeOptions(image_properties=(
+            ImageProperty('hw_firmware_type', 'bios', 'old-*'),
+            ImageProperty('hw_firmware_type', 'bios', '*2')))
+        for name, firmware in (('data1', 'uefi'), ('data2', 'bios'),
+                               ('old-1', 'bios')):
+            fields = options.fields_of(
+                named(name, boot_partitions=('efi',)), 1)
+            self.assertEqual({'hw_firmware_type': firmware},
+                             fields['image_properties'])

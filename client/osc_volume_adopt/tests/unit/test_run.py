@@ -33,8 +33,8 @@ LVS = ('data1', 'data2', 'data3')
 
 
 def plan(**fields):
-    return Plan('p1', fakes.HOST, tuple(
-        Entry(reference={'source-name': name}, gib=1, **fields)
+    return Plan('p1', tuple(
+        Entry(fakes.HOST, {'source-name': name}, 1, **fields)
         for name in LVS))
 
 

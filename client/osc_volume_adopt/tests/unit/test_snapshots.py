@@ -44,7 +44,7 @@ class SnapshotTest(unittest.TestCase):
     @ddt.unpack
     def test_the_origin_is_that_of_the_listing(self, reference, origin):
         self.assertEqual(origin, Snapshot.from_api(
-            fakes.SAFE | {'source_reference': reference}).origin)
+            fakes.SAFE | {'source_reference': reference}, fakes.HOST).origin)
 
     def test_snapshots_are_found_by_their_origin(self):
         first, second, other = (
