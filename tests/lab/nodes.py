@@ -290,7 +290,8 @@ def _boot_guest(node: Node, line: int) -> subprocess.Popen[bytes]:
 
 USER_MODE_LINUX = Kind(
     boot=_boot_guest, system=dataclasses.replace(
-        guest.SYSTEM, overlays=('etc', 'var')), line='/dev/tty1')
+        guest.SYSTEM, overlays=('etc', 'var'),
+        before_disk='ip link set vec0 name eth0'), line='/dev/tty1')
 
 
 def _boot_machine(node: Node, line: int) -> subprocess.Popen[bytes]:

@@ -63,10 +63,16 @@ udevadm settle
 """
 
 
-def main(module: str, *arguments: str) -> int:
-    """Run the module; return its exit status, or 1 if the machine failed."""
-    if missing := missing_packages():
-        print(missing, file=sys.stderr)
+def main(module: str = '', *arguments: str) -> int:
+    """Run the module; return its exit status, or 1 if the machine failed.
+
+    Without a module, only the kernel is unpacked.
+    """
+    missing = [package for command, package in _PACKAGES.items()
+               if not shutil.which(command)]
+    if missing:
+        print('Packages for the virtual machine are not installed: '
+              f"apt-get install {' '.join(missing)}", file=sys.stderr)
         return 1
     hidden = [each for each in _OVERLAYS if _FOLDER.is_relative_to(f'/{each}')]
     if hidden:
@@ -74,7 +80,10 @@ def main(module: str, *arguments: str) -> int:
               'Move the checkout to another folder.',
               file=sys.stderr)
         return 1
-    unpack_kernel()
+    if not _UNPACKED.exists():
+        _unpack_packages()
+    if not module:
+        return 0
     print(f'Virtual machine with Linux {_version()}; console in {_CONSOLE}',
           flush=True)
     status = machine.run(
@@ -87,21 +96,8 @@ def main(module: str, *arguments: str) -> int:
     return status
 
 
-def missing_packages() -> str:
-    """Return a message about packages that are not installed, or ''."""
-    missing = [package for command, package in _PACKAGES.items()
-               if not shutil.which(command)]
-    return ('Packages for the virtual machine are not installed: '
-            f"apt-get install {' '.join(missing)}" if missing else '')
-
-
-def unpack_kernel() -> None:
-    """Download and unpack the newest kernel, and busybox for its initrd.
-
-    This is done once.
-    """
-    if _UNPACKED.exists():
-        return
+def _unpack_packages() -> None:
+    """Download and unpack the newest kernel, and busybox for its initrd."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     # The folder gets its name when it is complete.
     with tempfile.TemporaryDirectory(dir=_FOLDER) as name:
