@@ -21,10 +21,10 @@ import pathlib
 import pytest
 
 from benchmarks import measure
-from tests.lab import cluster
+from tests.lab import cluster_hosts
 from tests.lab import nodes
 from tests.lab.attempts import Attempts
-from tests.lab.cluster import Cluster
+from tests.lab.cluster_hosts import Cluster
 from tests.lab.nodes import Node
 
 _TITLE = 'Operations on volumes of a cluster, by the state of the volume'
@@ -66,18 +66,18 @@ def hosts(folder: pathlib.Path, request: pytest.FixtureRequest
         cleanup.enter_context(nodes.network())
         disk = cleanup.enter_context(nodes.shared_disk(folder))
         both = [Node(number, folder, disk, kind) for number in (1, 2)]
-        cluster.on_each(cleanup.enter_context, both)
-        cluster.on_each(functools.partial(cluster.start_lock_manager,
-                                          watchdog=machines), both)
-        cluster.create_group(both[0])
-        cluster.join_group(both[1])
+        cluster_hosts.on_each(cleanup.enter_context, both)
+        cluster_hosts.on_each(functools.partial(
+            cluster_hosts.start_lock_manager, watchdog=machines), both)
+        cluster_hosts.create_group(both[0])
+        cluster_hosts.join_group(both[1])
         yield both
 
 
 @pytest.fixture(scope='session')
 def cinder(folder: pathlib.Path, hosts: Sequence[Node]) -> Iterator[Cluster]:
     """A Cinder with a service on each host."""
-    with cluster.running(folder, hosts) as running:
+    with cluster_hosts.running(folder, hosts) as running:
         yield running
 
 

@@ -20,9 +20,9 @@ import time
 
 import pytest
 
-from tests.lab import cluster
+from tests.lab import cluster_hosts
 from tests.lab import polling
-from tests.lab.cluster import VOLUME_GROUP
+from tests.lab.cluster_hosts import VOLUME_GROUP
 
 # Enough for sanlock's lease to expire, on a busy machine.
 _EXPIRY = 400
@@ -79,7 +79,7 @@ def _others_go_on(attempts, table, column, lv_name):
 @pytest.fixture
 def plain(hosts):
     """An LV that can be managed."""
-    cluster.create_inactive(hosts[0], 'plain')
+    cluster_hosts.create_inactive(hosts[0], 'plain')
     yield 'plain'
     node = next(node for node in hosts if node.is_running)
     node.output(f'lvremove --yes {VOLUME_GROUP}/plain')
@@ -147,7 +147,7 @@ def test_the_exporting_host_is_killed(cinder, attempts, table, exported,
     assert cinder.exporting(volume) == other.name
     assert before == _checksum(other, volume)
     # The dead host returns, and leaves the volume to its new exporter.
-    cluster.restart(node)
+    cluster_hosts.restart(node)
     cinder.start_service(node)
     assert cinder.exporting(volume) == other.name
     assert not cinder.active(node)
@@ -183,6 +183,6 @@ def test_a_host_is_killed_while_it_has_the_lock_of_the_group(
         assert not managed.error
     assert not attempts.unmanage(managed.result).error
     other.output(f'lvremove --yes {VOLUME_GROUP}/asked')
-    cluster.restart(node)
+    cluster_hosts.restart(node)
     cinder.start_service(node)
     assert not cinder.active(node)

@@ -17,8 +17,8 @@ import re
 
 import pytest
 
-from tests.lab import cluster
-from tests.lab.cluster import VOLUME_GROUP
+from tests.lab import cluster_hosts
+from tests.lab.cluster_hosts import VOLUME_GROUP
 
 _LOCKED = 'LV locked by other host'
 
@@ -72,6 +72,6 @@ def test_locks_outlive_the_daemon(hosts):
         refused = two.run(f'lvchange --activate y {path}')
         assert _LOCKED in refused.output
         # lvmlockd adopts the locks that it has left.
-        cluster.start_unit(one, 'lvmlockd')
+        cluster_hosts.start_unit(one, 'lvmlockd')
         one.output('lvmlockctl --info')
         assert re.search('LK LV ex', one.output('lvmlockctl --info'))

@@ -12,8 +12,8 @@
 
 """Volumes of a cluster while both of its services are up."""
 
-from tests.lab import cluster
-from tests.lab.cluster import VOLUME_GROUP
+from tests.lab import cluster_hosts
+from tests.lab.cluster_hosts import VOLUME_GROUP
 
 # Of a volume that is exported, until both services have been asked.
 _TRIES = 6
@@ -23,7 +23,7 @@ def test_lvs_are_listed_managed_and_unmanaged_by_cluster(
         hosts, cinder, attempts, table):
     names = [f'old{number}' for number in range(4)]
     for name in names:
-        cluster.create_inactive(hosts[0], name)
+        cluster_hosts.create_inactive(hosts[0], name)
     listed = attempts.list()
     table.note('list', 'free', listed)
     rows = {row['reference']['source-name']: row for row in listed.result}

@@ -27,7 +27,7 @@ from typing import Any
 import tenacity
 
 from tests.lab import polling
-from tests.lab.cluster import Cluster
+from tests.lab.cluster_hosts import Cluster
 from tests.lab.volume_api import Reply
 
 # An initiator; the labs connect to an export, or only have it made.

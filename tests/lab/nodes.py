@@ -132,12 +132,12 @@ class Node:
     :ivar name: its host name
     :ivar address: its IP address
     :ivar folder: for its files, on this machine
-    :ivar disk: the image of its disk
+    :ivar disk: the image of the shared disk; None if it has none
     :ivar kind: of its kernel
     """
 
-    def __init__(self, number: int, folder: pathlib.Path, disk: pathlib.Path,
-                 kind: Kind) -> None:
+    def __init__(self, number: int, folder: pathlib.Path,
+                 disk: pathlib.Path | None, kind: Kind) -> None:
         self.number = number
         self.name = f'node{number}'
         self.address = f'10.9.0.{number}'
@@ -215,6 +215,11 @@ class Node:
         """Connect its network again."""
         _output('ip', 'link', 'set', self.tap, 'up')
 
+    def lose_disk(self) -> None:
+        """Let each request to the disk fail, which must be a SCSI disk."""
+        disk = pathlib.Path(self.kind.disk).name
+        self.output(f'echo offline >/sys/block/{disk}/device/state')
+
     @property
     def is_running(self) -> bool:
         """Whether it was not killed, and has not stopped itself."""
@@ -281,7 +286,8 @@ class Node:
 def _boot_guest(node: Node, line: int) -> subprocess.Popen[bytes]:
     with node.console.open('ab') as console:
         return guest.boot(
-            node.folder, 'mem=1G', f'ubdac={node.disk}',
+            node.folder, 'mem=1G',
+            *([f'ubdac={node.disk}'] if node.disk else []),
             f'con1=fd:{line},fd:{line}',
             f'vec0:transport=tap,ifname={node.tap},depth=128,'
             f'mac=52:54:00:09:00:{node.number:02x}',
@@ -298,8 +304,9 @@ def _boot_machine(node: Node, line: int) -> subprocess.Popen[bytes]:
     return virtual_machine.boot(
         node.folder, node.console, '-m', '2G',
         '-chardev', f'socket,id=agent,fd={line}', '-serial', 'chardev:agent',
-        '-drive', f'file={node.disk},if=virtio,format=raw,cache=none,'
+        '-drive', f'file={node.disk},if=none,id=shared,format=raw,cache=none,'
                   'file.locking=off',
+        '-device', 'virtio-scsi-pci', '-device', 'scsi-hd,drive=shared',
         '-netdev', f'tap,id=lab,ifname={node.tap},script=no,downscript=no',
         '-device', 'virtio-net-pci,netdev=lab,'
                    f'mac=52:54:00:09:00:{node.number:02x}',
@@ -309,8 +316,8 @@ def _boot_machine(node: Node, line: int) -> subprocess.Popen[bytes]:
 
 VIRTUAL_MACHINE = Kind(
     boot=_boot_machine, system=dataclasses.replace(
-        virtual_machine.SYSTEM, before_modules='',
-        modules=('virtio_blk', 'virtio_net', 'i6300esb')), line='/dev/ttyS1')
+        virtual_machine.SYSTEM, disk='/dev/sda', before_modules='',
+        modules=('virtio_scsi', 'virtio_net', 'i6300esb')), line='/dev/ttyS1')
 
 
 def _output(*command: str) -> str:

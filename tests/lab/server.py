@@ -48,8 +48,7 @@ iscsid""")
     def connect(self, attachment: dict[str, Any]) -> str:
         """Log in to an export, and return the device node of its disk."""
         info = attachment['connection_info']
-        login = f"iscsiadm -m node -T {info['target_iqn']} " \
-                f"-p {info['target_portal']}"
+        login = _node(attachment)
         settings = {'node.session.auth.authmethod': info['auth_method'],
                     'node.session.auth.username': info['auth_username'],
                     'node.session.auth.password': info['auth_password']}
@@ -65,9 +64,7 @@ iscsid""")
 
     def disconnect(self, attachment: dict[str, Any]) -> None:
         """Log out, also if the target has vanished."""
-        info = attachment['connection_info']
-        self._node.run(f"iscsiadm -m node -T {info['target_iqn']} "
-                       f"-p {info['target_portal']} --logout")
+        self._node.run(f'{_node(attachment)} --logout')
 
     def begin_writing(self, device: str) -> None:
         """Write to a disk, and verify it, until that fails."""
@@ -95,3 +92,9 @@ iscsid""")
         numbers: list[int] = json.loads(self._node.output(
             f'python3 {_WRITER} read {device}'))
         return numbers
+
+
+def _node(attachment: dict[str, Any]) -> str:
+    info = attachment['connection_info']
+    return ' '.join(('iscsiadm', '-m', 'node', '-T', info['target_iqn'],
+                     '-p', info['target_portal']))

@@ -91,7 +91,8 @@ def start_unit(node: Node, unit: str) -> None:
 
 def create_group(node: Node) -> None:
     """Make the shared volume group."""
-    node.output(f'vgcreate --shared {VOLUME_GROUP} {node.kind.disk}')
+    node.output(f'vgcreate --shared --setautoactivation n {VOLUME_GROUP} '
+                f'{node.kind.disk}')
 
 
 def join_group(node: Node) -> None:
@@ -120,14 +121,16 @@ class Cluster:
     :ivar name: as requests name it, cluster@backend#pool
     :ivar nodes: the hosts of cinder-volume
     :ivar api: a client of cinder-api
+    :ivar url: of cinder-api, with the project
     """
 
     name = f'lab@{_BACKEND}#{_BACKEND}'
 
-    def __init__(self, running: Sequence[Node], api: VolumeApi,
+    def __init__(self, running: Sequence[Node], url: str,
                  folder: pathlib.Path, conf: service_conf.Sections) -> None:
         self.nodes = running
-        self.api = api
+        self.url = url
+        self.api = VolumeApi(url, self.name)
         self._folder = folder
         self._conf = conf
 
@@ -143,7 +146,7 @@ class Cluster:
                 'oslo_concurrency': {'lock_path': f'{state}/lock'}})
         seen = self._last_seen(node)
         node.output(f"""
-mkdir -p {state}
+mkdir -p {state} /etc/target
 cd {_CHECKOUT}
 export PATH={SCRIPTS}:$PATH
 setsid cinder-volume --config-file {path} </dev/null >>{self.log(node)} 2>&1 &
@@ -250,6 +253,8 @@ def running(folder: pathlib.Path,
                 'osapi_volume_workers': 1,
                 'quota_volumes': -1, 'quota_gigabytes': -1,
                 'quota_snapshots': -1,
+                # Starting cinder-rtstool can take that long on a guest.
+                'rpc_response_timeout': 300,
             },
             'database': {'connection': databases['cinder']},
             'coordination': {'backend_url': cleanup.enter_context(
@@ -264,9 +269,9 @@ def running(folder: pathlib.Path,
             cleanup.enter_context(processes.running(
                 str(SCRIPTS / name), '--config-file', str(path),
                 log=folder / f'{name}.log', cwd=_CHECKOUT, up=up))
-        api = VolumeApi(f'http://127.0.0.1:{port}/v3/{PROJECT}', Cluster.name)
-        cluster = Cluster(hosts, api, folder, conf)
+        cluster = Cluster(hosts, f'http://127.0.0.1:{port}/v3/{PROJECT}',
+                          folder, conf)
         on_each(cluster.start_service, hosts)
-        wait_for_pools(lambda: api.request(
+        wait_for_pools(lambda: cluster.api.request(
             'GET', 'scheduler-stats/get_pools').body, 1)
         yield cluster
