@@ -30,6 +30,7 @@ import math
 import os
 import pathlib
 import statistics
+import subprocess
 import sys
 import tempfile
 from typing import Any
@@ -39,6 +40,7 @@ import uuid
 
 from cinder import context
 from cinder import objects
+from oslo_utils import units
 
 from benchmarks import measure
 from cinder_lvm_manage.logical_volume import FIELDS
@@ -84,7 +86,7 @@ def name_of(managed: bool) -> Callable[[int], str]:
 
 
 def main(names: list[str]) -> None:
-    """Print a table of all; or of active LVs, in a kernel that has such."""
+    """Print a table of all; or of active LVs, which needs device-mapper."""
     if names == ['active']:
         with _cinder() as cinder:
             measure.publish('listing_active', 'Listing 1,000 active LVs',
@@ -128,12 +130,51 @@ def _active(cinder: CinderInProcess) -> Iterator[measure.Row]:
     with (ScratchVolumeGroup(device_mapper=True) as vg,
           mock.patch.dict(os.environ, vg.environment)):
         vg.populate(PAGE)
-        for state in ('n', 'y'):
+        _write_file_systems(vg)
+        for state, contents in (('n', False), ('y', False), ('y', True)):
             vg.lvm('vgchange', '--activate', state, vg.name)
-            driver = cinder.driver(vg, lvm_manage_without_device_mapper=False)
-            yield {'active': {'n': 0, 'y': PAGE}[state],
-                   **_row(vg, PAGE, Content(False, False), 'page',
-                          _Listing(driver, [], PAGE))}
+            driver = cinder.driver(vg, lvm_manage_without_device_mapper=False,
+                                   lvm_manage_read_contents=contents)
+            listing = _Listing(driver, [], PAGE)
+            yield {'active': {'n': 0, 'y': PAGE}[state], 'contents': contents,
+                   **_row(vg, PAGE, Content(False, False), 'page', listing),
+                   **_disk_use(vg, listing)}
+
+
+def _write_file_systems(vg: ScratchVolumeGroup) -> None:
+    """Give each LV an ext4 file system."""
+    with tempfile.NamedTemporaryFile() as image:
+        device, first, size = vg.extents(vg.names()['lv-00000'])
+        image.truncate(size)
+        subprocess.run(['mkfs.ext4', '-q', image.name], check=True)
+        data = pathlib.Path(image.name).read_bytes()
+    with open(device, 'r+b') as disk:
+        # populate() puts them one after another.
+        for number in range(PAGE):
+            disk.seek(first + number * size)
+            disk.write(data[:units.Mi])
+        os.fsync(disk.fileno())
+
+
+def _disk_use(vg: ScratchVolumeGroup, listing: _Listing) -> measure.Row:
+    """Count the reads of the physical volume, by LVM and by the driver.
+
+    The kernel drops what it has cached of a device when that is closed.
+    """
+    before = _reads(vg)
+    listing()
+    requests, sectors = (after - earlier for after, earlier
+                         in zip(_reads(vg), before, strict=True))
+    return {'reads per LV': round(requests / PAGE, 2),
+            'KiB per LV': round(sectors / 2 / PAGE)}
+
+
+def _reads(vg: ScratchVolumeGroup) -> tuple[int, int]:
+    # Documentation/block/stat.rst of the kernel: read I/Os, merges, sectors.
+    device = pathlib.Path(vg.physical_volumes[0])
+    requests, _, sectors, *_ = pathlib.Path(
+        '/sys/class/block', device.name, 'stat').read_text().split()
+    return int(requests), int(sectors)
 
 
 def _fill(vg: ScratchVolumeGroup, count: int, content: Content) -> None:

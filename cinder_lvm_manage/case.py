@@ -27,6 +27,7 @@ from cinder_lvm_manage import foreign_owners
 from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Claim
+from cinder_lvm_manage.claim import FAILED_TO_MANAGE
 from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import Sign
 from cinder_lvm_manage.claim import VolumeClaim
@@ -37,10 +38,6 @@ from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 
 ClaimT = typing.TypeVar('ClaimT', bound=Claim, covariant=True)
-
-# The status of a volume or snapshot that Cinder is still managing, or failed
-# to manage.
-_MANAGING = ('managing', 'error_managing', 'error_managing_deleting')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +75,7 @@ class Case(typing.Generic[ClaimT]):
             return 'id-in-name'
         if owner.host and owner.machine != self.policy.machine:
             return 'already-managed-elsewhere'
-        if owner.status in _MANAGING:
+        if owner.status in ('managing', *FAILED_TO_MANAGE):
             return 'manage-incomplete'
         if 'error' in owner.status:
             return 'owner-in-error'
@@ -111,8 +108,8 @@ class Case(typing.Generic[ClaimT]):
 
     @functools.cached_property
     def foreign_owner(self) -> ForeignOwner | None:
-        """The system other than this Cinder that created the LV, if known."""
-        return foreign_owners.owner_of(
+        """The system that created the LV, if known and not this Cinder."""
+        return None if self.claim.owner else foreign_owners.owner_of(
             self.lv.name, self.lv.tags, self.inventory.vg_name,
             self.inventory.tags)
 
@@ -182,7 +179,8 @@ class Case(typing.Generic[ClaimT]):
         """Bytes by which managing it makes the group's metadata grow."""
         return adoption.metadata_needed(
             self.lv, len(self.inventory.dependents(self.lv)),
-            self.policy.names.longest, self.extend_to is not None)
+            self.policy.names.longest, self.extend_to is not None,
+            self.policy.adopting_host)
 
     @property
     def dependents(self) -> str:

@@ -21,12 +21,12 @@ from collections.abc import Mapping
 
 from cinder import context
 from cinder import objects
-from cinder.objects import fields
 from cinder.scheduler.filters import extra_specs_ops
 from cinder.volume import volume_types
 
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage import naming
+from cinder_lvm_manage.claim import FAILED_TO_MANAGE
 from cinder_lvm_manage.claim import Owner
 from cinder_lvm_manage.claim import Sign
 from cinder_lvm_manage.claim import SnapshotClaim
@@ -39,9 +39,6 @@ from cinder_lvm_manage.naming import CinderNames
 VolumeClaims = dict[str, VolumeClaim]
 SnapshotClaims = dict[str, SnapshotClaim]
 Owners = dict[str, Owner]
-
-# Cinder has no constant for it: cinder/volume/api.py, delete.
-_ERROR_MANAGING_DELETING = 'error_managing_deleting'
 
 _CAPABILITIES = {'thin_provisioning_support': 'thin',
                  'thick_provisioning_support': 'thick'}
@@ -151,7 +148,8 @@ def _volume_owners(lv_names: Collection[str], inventory: Inventory,
 
 
 def _volume_owner(volume: objects.Volume, sign: Sign) -> Owner:
-    return Owner(volume.id, 'volume', volume.host or '', volume.status, sign)
+    return Owner(volume.id, 'volume', volume.cluster_name or volume.host or '',
+                 volume.status, sign)
 
 
 def _snapshot_owners(lv_names: Collection[str], inventory: Inventory,
@@ -183,7 +181,8 @@ def _snapshot_owner(snapshot: objects.Snapshot, sign: Sign,
                     known: Mapping[str, objects.Snapshot]) -> Owner:
     # A snapshot's host is that of its volume, which takes a query. Snapshots
     # of this backend do not need it.
-    host = '' if snapshot.id in known else snapshot.host or ''
+    host = ('' if snapshot.id in known
+            else snapshot.cluster_name or snapshot.host or '')
     return Owner(snapshot.id, 'snapshot', host, snapshot.status, sign)
 
 
@@ -204,6 +203,12 @@ def _provisioning(volume_type_id: str | None) -> frozenset[str]:
             allowed = {each for each in allowed if extra_specs_ops.match(
                 str(each == _CAPABILITIES[name]), wanted)}
     return frozenset(allowed)
+
+
+def volumes_of(cluster: str) -> list[objects.Volume]:
+    """Return the volumes of a cluster."""
+    return list(objects.VolumeList.get_all(
+        context.get_admin_context(), filters={'cluster_name': cluster}))
 
 
 def incomplete(adopters: Collection[str]) -> set[str]:
@@ -230,8 +235,7 @@ def was_available(volume: objects.Volume) -> bool:
     older driver did not: the status says so too, until it changes.
     """
     return (volume.launched_at is not None
-            and volume.status not in (fields.VolumeStatus.ERROR_MANAGING,
-                                      _ERROR_MANAGING_DELETING))
+            and volume.status not in FAILED_TO_MANAGE)
 
 
 def was_managed(snapshot: objects.Snapshot) -> bool:

@@ -156,6 +156,8 @@ def _copy(path: str, extents: Sequence[Sequence[int]], target: str) -> int:
     try:
         device = os.open(path, os.O_RDONLY)
         try:
+            # Read ahead, which nothing uses, would double what is read.
+            os.posix_fadvise(device, 0, 0, os.POSIX_FADV_RANDOM)
             for offset, length, position in extents:
                 blocks.append((_read(device, offset, length), position))
         finally:

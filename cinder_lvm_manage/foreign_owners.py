@@ -25,7 +25,7 @@ import dataclasses
 import functools
 import re
 
-_UUID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+from cinder_lvm_manage.naming import UUID
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +107,10 @@ MARKS = (
     Mark('Cinder', 'managed as {id}', tag='cinder_lvm_manage:id=(?P<id>.+)'),
     # Cinder. The defaults of the templates in cinder/db/api.py; the underscore
     # is from cinder/volume/drivers/lvm.py.
-    Mark('Cinder', 'volume {id}', lv=f'volume-(?P<id>{_UUID})'),
-    Mark('Cinder', 'snapshot {id}', lv=f'_snapshot-(?P<id>{_UUID})'),
+    Mark('Cinder', 'volume {id}', lv=f'volume-(?P<id>{UUID})'),
+    Mark('Cinder', 'snapshot {id}', lv=f'_snapshot-(?P<id>{UUID})'),
     # Nova, images_type = lvm. nova/virt/libvirt/imagebackend.py, class Lvm
-    Mark('Nova', 'instance {id}', lv=rf'(?P<id>{_UUID})_disk(\..+)?'),
+    Mark('Nova', 'instance {id}', lv=rf'(?P<id>{UUID})_disk(\..+)?'),
     # Proxmox VE. qemu-server's PVE/QemuConfig.pm (state); pve-storage's
     # PVE/Storage/LVMPlugin.pm and LvmThinPlugin.pm
     Mark('Proxmox VE', 'guest {id}', lv=r'vm-(?P<id>\d+)-state-.+',
@@ -127,7 +127,7 @@ MARKS = (
          vg='(?P<domain>.+)', vg_tag='RHAT_storage_domain.*',
          why='is the {id} volume of an oVirt storage domain',
          remedy=_LEAVE_TO_OVIRT),
-    Mark('oVirt', 'image {id}', tag=rf'IU_\w*?(?P<id>{_UUID})'),
+    Mark('oVirt', 'image {id}', tag=rf'IU_\w*?(?P<id>{UUID})'),
     Mark('oVirt', 'storage domain {domain}', vg='(?P<domain>.+)',
          vg_tag='RHAT_storage_domain.*'),
     # XCP-ng and XenServer. sm's libs/sm/lvhdutil.py and lvutil.py
@@ -135,31 +135,31 @@ MARKS = (
          vg='VG_XenStorage-(?P<repository>.+)',
          why='contains the metadata of an XCP-ng storage repository',
          remedy='leave it to XCP-ng'),
-    Mark('XCP-ng', 'VDI {id}', lv=f'VHD-(?P<id>{_UUID})',
+    Mark('XCP-ng', 'VDI {id}', lv=f'VHD-(?P<id>{UUID})',
          why='is an XCP-ng VHD, which may depend on other VHDs in its chain',
          remedy=_EXPORT_VHD),
-    Mark('XCP-ng', 'VDI {id}', lv=f'LV-(?P<id>{_UUID})'),
+    Mark('XCP-ng', 'VDI {id}', lv=f'LV-(?P<id>{UUID})'),
     Mark('XCP-ng', 'storage repository {repository}',
          vg='VG_XenStorage-(?P<repository>.+)'),
     # Ganeti. lib/cmdlib/instance_storage.py, _GenerateUniqueNames and its
     # callers; lib/cmdlib/instance_utils.py, GetInstanceInfoText
     Mark('Ganeti', 'instance {instance}',
-         lv=rf'(?P<disk>{_UUID}\.disk\d+)_meta',
+         lv=rf'(?P<disk>{UUID}\.disk\d+)_meta',
          tag=r'originstname\+(?P<instance>.+)',
          why='contains the DRBD metadata of a disk of Ganeti instance '
              '{instance}',
          remedy=_GANETI_DATA),
-    Mark('Ganeti', lv=rf'(?P<disk>{_UUID}\.disk\d+)_meta',
+    Mark('Ganeti', lv=rf'(?P<disk>{UUID}\.disk\d+)_meta',
          why='contains the DRBD metadata of a disk of a Ganeti instance',
          remedy=_GANETI_DATA),
     Mark('Ganeti', 'instance {instance}',
          tag=r'originstname\+(?P<instance>.+)'),
-    Mark('Ganeti', lv=rf'{_UUID}\.disk\d+(_data)?'),
+    Mark('Ganeti', lv=rf'{UUID}\.disk\d+(_data)?'),
     # Ceph. ceph-volume's devices/lvm/prepare.py and api/lvm.py
     Mark('Ceph', 'OSD {id}', tag=r'ceph\.osd_id=(?P<id>\d+)',
          why='belongs to Ceph OSD {id}', remedy=_LEAVE_TO_CEPH),
     Mark('Ceph', 'OSD {id}',
-         lv=rf'osd-(?:block|data|db|journal|wal)-(?P<id>{_UUID})',
+         lv=rf'osd-(?:block|data|db|journal|wal)-(?P<id>{UUID})',
          why='belongs to the Ceph OSD with the UUID {id}',
          remedy=_LEAVE_TO_CEPH),
     # LXD and Incus. lxd/storage/drivers/driver_lvm_utils.go,
@@ -192,10 +192,10 @@ MARKS = (
     # OpenEBS LVM LocalPV, pkg/driver/controller.go: the name is from
     # Kubernetes' external-provisioner.
     Mark('OpenEBS or another CSI driver', 'persistent volume {id}',
-         lv=f'(?P<id>pvc-{_UUID})'),
+         lv=f'(?P<id>pvc-{UUID})'),
     # TopoLVM. internal/controller/logicalvolume_controller.go: the UID of a
     # LogicalVolume.
-    Mark('TopoLVM or another system that names LVs by UUID', lv=_UUID),
+    Mark('TopoLVM or another system that names LVs by UUID', lv=UUID),
 )
 
 

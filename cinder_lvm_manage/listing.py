@@ -24,7 +24,6 @@ from typing import Any
 from cinder_lvm_manage import adoption
 from cinder_lvm_manage import contents as lv_contents
 from cinder_lvm_manage import errors
-from cinder_lvm_manage import foreign_owners
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
@@ -111,10 +110,8 @@ def entry(lv: LogicalVolume, inventory: Inventory,
         'reason_not_safe': verdict.reason or None,
         'cinder_id': claim.owner.id if claim.owner else None,
         'extra_info': _extra_info(lv, inventory, verdict, users, contents)}
-    owner = (None if claim.owner else foreign_owners.owner_of(
-        lv.name, lv.tags, inventory.vg_name, inventory.tags))
-    if owner:
-        row['extra_info']['owner'] = str(owner)
+    if verdict.foreign_owner:
+        row['extra_info']['owner'] = str(verdict.foreign_owner)
     if named_for:
         row['extra_info']['named_for'] = named_for
     if verdict.extend_to:
@@ -158,6 +155,9 @@ def _extra_info(lv: LogicalVolume, inventory: Inventory, verdict: Verdict,
     if journal := adoption.Journal.of(lv):
         info['adopter'] = journal.adopter
         info['former_name'] = journal.former_name
+    if inventory.shared and not lv.activation.active:
+        # LVM knows it only when it tries to lock the LV.
+        info['active_elsewhere'] = 'unknown'
     if users:
         info['users'] = ', '.join(user.what for user in users)
     return info

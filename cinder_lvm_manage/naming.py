@@ -20,13 +20,14 @@ import re
 
 from cinder_lvm_manage.logical_volume import LogicalVolume
 
-_UUID = r'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
+# As OpenStack and most other systems write one.
+UUID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
 _EXAMPLE = '00000000-0000-4000-8000-000000000000'
 
 
 def ids_in(lv_name: str) -> list[str]:
     """Return what looks like Cinder's IDs in a name, for any template."""
-    return re.findall(_UUID, lv_name)
+    return re.findall(UUID, lv_name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,4 +98,4 @@ class CinderNames:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(re.escape(template).replace('%s', _UUID))
+    return re.compile(re.escape(template).replace('%s', f'({UUID})'))

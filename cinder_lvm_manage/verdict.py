@@ -31,6 +31,7 @@ from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.foreign_owners import ForeignOwner
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.rules import Rule
@@ -58,10 +59,13 @@ class Verdict:
 
     :ivar extend_to: the size in bytes to which managing it as a volume extends
         it; None if it keeps its size
+    :ivar foreign_owner: the system that created it, if that is known and it is
+        not this Cinder
     """
 
     reasons: tuple[Reason, ...]
     extend_to: int | None = None
+    foreign_owner: ForeignOwner | None = None
 
     @property
     def safe(self) -> bool:
@@ -131,4 +135,5 @@ def _judged(case: Case[ClaimT], table: Sequence[Rule[ClaimT]]) -> Verdict:
     return Verdict(tuple(
         Reason(rule.code, rule.kind, rule.why.format(**words),
                rule.remedy.format(**words))
-        for rule in table if rule.applies(case)), case.extend_to)
+        for rule in table if rule.applies(case)),
+        case.extend_to, case.foreign_owner)

@@ -12,53 +12,53 @@
 
 """Thin LVs that share blocks, as Proxmox VE leaves them, with their data.
 
-PVE::Storage::LvmThinPlugin (pve-storage) makes a template read-only and named
-base-ID-disk-N, a linked clone a thin snapshot of it, and, at a rollback, the
-disk anew as a thin snapshot of the snapshot. test_other_systems.py has the
-disks of other systems.
+tests/lab/other_systems.py creates them. test_other_systems.py has the disks of
+other systems.
 """
 
-import hashlib
 import os
-import pathlib
-import types
+import subprocess
 from unittest import mock
 
+from cinder import context
 from cinder import exception
 from oslo_utils import timeutils
 from oslo_utils import units
 import pytest
 
+from tests.lab import other_systems
 from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
 
-SIZE = 16 * units.Mi
+TEMPLATE = 'base-100-disk-0'
 
 
 class CloneLab:
-    """A group with a thin pool, and a driver whose volumes are in it."""
+    """Proxmox VE's disks, and a driver whose volumes are in their thin pool.
+    """
 
-    def __init__(self, group, cinder):
-        self.group = group
+    def __init__(self, system, cinder):
+        self.group = system.group
         self.cinder = cinder
-        self.driver = cinder.driver(group, lvm_type='thin')
-
-    def lvm(self, command):
-        self.group.lvm(*command.format(vg=self.group.name).split())
+        self.lvm = system.lvm
+        self.write = system.write
+        self.disks = system.disks
+        self.lvm(f'lvrename {{vg}} {system.thin_pool} {{vg}}-pool')
+        # So that its data can be compared.
+        self.lvm('lvchange --activate y --ignoreactivationskip '
+                 f'{{vg}}/{TEMPLATE}')
+        self.driver = cinder.driver(self.group, lvm_type='thin')
 
     def path(self, name):
-        return pathlib.Path('/dev', self.group.name, name)
+        return other_systems.device(self.group, name)
 
-    def write(self, name, mark, at=0):
-        """Write 4 MiB of a mark to the device."""
-        with self.path(name).open('r+b') as device:
-            device.seek(at)
-            device.write(mark.encode() * (4 * units.Mi // len(mark)))
-            os.fsync(device.fileno())
+    def data(self, name, size=other_systems.SIZE):
+        return other_systems.digest(self.path(name), size)
 
-    def data(self, name, size=SIZE):
-        with self.path(name).open('rb') as device:
-            return hashlib.sha256(device.read(size)).hexdigest()
+    def state(self, name):
+        return [row for row in self.group.report(
+                    'lv_name', 'lv_uuid', 'lv_attr', 'lv_tags',
+                    'lv_autoactivation') if row['lv_name'] == name]
 
     def entry(self, name):
         entry, = (entry for entry in self.driver.get_manageable_volumes(
@@ -77,6 +77,17 @@ class CloneLab:
         volume.save()
         return volume
 
+    def manage_template(self):
+        self.lvm(f'lvchange --permission rw {{vg}}/{TEMPLATE}')
+        return self.manage(TEMPLATE)
+
+    def manage_snapshot(self, volume, name):
+        snapshot = self.cinder.record_snapshot(volume)
+        snapshot.update(self.driver.manage_existing_snapshot(
+            snapshot, {'source-name': name}))
+        snapshot.save()
+        return snapshot
+
     def snapshot(self, volume):
         """Return a new snapshot, created by the driver."""
         snapshot = self.cinder.record_snapshot(volume)
@@ -86,52 +97,29 @@ class CloneLab:
 
 @pytest.fixture
 def lab(tmp_path):
-    with (ScratchVolumeGroup('clones', size=units.Gi,
+    with (ScratchVolumeGroup('pve', size=units.Gi,
                              device_mapper=True) as group,
           mock.patch.dict(os.environ, group.environment),
           CinderInProcess(tmp_path) as cinder):
-        yield CloneLab(group, cinder)
+        system = other_systems.ProxmoxThin(group)
+        system.create()
+        yield CloneLab(system, cinder)
 
 
-@pytest.fixture
-def proxmox(lab):
-    """A template, two linked clones, and a disk after a rollback."""
-    lab.lvm('lvcreate --yes --thin --name base-100-disk-0 --virtualsize 16m '
-            '{vg}/{vg}-pool')
-    lab.write('base-100-disk-0', 'base')
-    for name in ('vm-101-disk-0', 'vm-102-disk-0'):
-        lab.lvm('lvcreate --yes --snapshot --setactivationskip n --name '
-                + name + ' {vg}/base-100-disk-0')
-        lab.write(name, name, at=8 * units.Mi)
-    lab.lvm('lvchange --permission r {vg}/base-100-disk-0')
-    lab.lvm('lvcreate --yes --thin --name vm-103-disk-0 --virtualsize 16m '
-            '{vg}/{vg}-pool')
-    lab.write('vm-103-disk-0', 'before')
-    lab.lvm('lvcreate --yes --snapshot --permission r --name '
-            'snap_vm-103-disk-0_monday {vg}/vm-103-disk-0')
-    lab.lvm('lvremove --yes {vg}/vm-103-disk-0')
-    lab.lvm('lvcreate --yes --snapshot --setactivationskip n --name '
-            'vm-103-disk-0 {vg}/snap_vm-103-disk-0_monday')
-    return types.SimpleNamespace(
-        lab=lab, disks=('vm-101-disk-0', 'vm-102-disk-0', 'vm-103-disk-0'))
-
-
-def test_the_disks_are_listed_and_managed_as_volumes(proxmox):
-    lab = proxmox.lab
-    before = {name: lab.data(name) for name in proxmox.disks}
-    for name in proxmox.disks:
+def test_the_disks_are_listed_and_managed_as_volumes(lab):
+    before = {name: lab.data(name) for name in lab.disks}
+    for name in lab.disks:
         volume = lab.manage(name)
         assert lab.data(volume.name) == before[name]
         lab.driver.unmanage(volume)
+        lab.lvm(f'lvchange --activate y {{vg}}/{name}')
         assert lab.data(name) == before[name]
     assert lab.entry('vm-101-disk-0')['extra_info'][
-        'shares_blocks_with'] == 'base-100-disk-0'
+        'shares_blocks_with'] == TEMPLATE
 
 
-def test_a_clone_outlives_its_template_and_the_other_way_round(proxmox):
-    lab = proxmox.lab
-    lab.lvm('lvchange --permission rw {vg}/base-100-disk-0')
-    base, clone = lab.manage('base-100-disk-0'), lab.manage('vm-101-disk-0')
+def test_a_clone_outlives_its_template_and_the_other_way_round(lab):
+    base, clone = lab.manage_template(), lab.manage('vm-101-disk-0')
     other = lab.data('vm-102-disk-0')
     expected = lab.data(clone.name)
     lab.driver.delete_volume(base)
@@ -145,11 +133,9 @@ def test_a_clone_outlives_its_template_and_the_other_way_round(proxmox):
     lab.manage('vm-102-disk-0')
 
 
-def test_a_clone_is_snapshotted_reverted_cloned_and_extended(proxmox):
-    lab = proxmox.lab
+def test_a_clone_is_snapshotted_reverted_cloned_and_extended(lab):
     clone = lab.manage('vm-101-disk-0')
-    others = {name: lab.data(name)
-              for name in ('base-100-disk-0', 'vm-102-disk-0')}
+    others = {name: lab.data(name) for name in (TEMPLATE, 'vm-102-disk-0')}
     expected = lab.data(clone.name)
     snapshot = lab.snapshot(clone)
     lab.write(clone.name, 'overwritten')
@@ -168,10 +154,25 @@ def test_a_clone_is_snapshotted_reverted_cloned_and_extended(proxmox):
     assert {name: lab.data(name) for name in others} == others
 
 
-def test_a_volume_with_foreign_clones_is_reverted(proxmox):
-    lab = proxmox.lab
-    lab.lvm('lvchange --permission rw {vg}/base-100-disk-0')
-    base = lab.manage('base-100-disk-0')
+def test_a_clone_is_migrated_without_its_template(lab):
+    clone = lab.manage('vm-101-disk-0')
+    others = {name: lab.data(name) for name in (TEMPLATE, 'vm-102-disk-0')}
+    expected = lab.data(clone.name)
+    with ScratchVolumeGroup('other', size=2 * units.Gi, device_mapper=True,
+                            beside=lab.group) as destination:
+        moved, _ = lab.driver.migrate_volume(
+            context.get_admin_context(), clone, {'capabilities': {
+                'location_info': f'LVMVolumeDriver:{lab.driver.hostname}:'
+                                 f'{destination.name}:thin:0'}})
+        assert moved
+        assert other_systems.digest(other_systems.device(
+            destination, clone.name)) == expected
+    assert clone.name not in lab.group.names()
+    assert {name: lab.data(name) for name in others} == others
+
+
+def test_a_volume_with_foreign_clones_is_reverted(lab):
+    base = lab.manage_template()
     clones = {name: lab.data(name)
               for name in ('vm-101-disk-0', 'vm-102-disk-0')}
     expected = lab.data(base.name)
@@ -182,20 +183,35 @@ def test_a_volume_with_foreign_clones_is_reverted(proxmox):
     assert {name: lab.data(name) for name in clones} == clones
 
 
-def test_a_clone_is_managed_as_a_snapshot_only_under_its_origin(proxmox):
-    lab = proxmox.lab
+def test_a_clone_is_managed_as_a_snapshot_only_under_its_origin(lab):
     other = lab.manage('vm-103-disk-0')
     with pytest.raises(exception.ManageExistingInvalidReference,
                        match='or manage this LV as a volume'):
-        lab.driver.manage_existing_snapshot(
-            lab.cinder.record_snapshot(other),
-            {'source-name': 'vm-101-disk-0'})
-    lab.lvm('lvchange --permission rw {vg}/base-100-disk-0')
-    base = lab.manage('base-100-disk-0')
+        lab.manage_snapshot(other, 'vm-101-disk-0')
     expected = lab.data('vm-101-disk-0')
-    snapshot = lab.cinder.record_snapshot(base)
-    snapshot.update(lab.driver.manage_existing_snapshot(
-        snapshot, {'source-name': 'vm-101-disk-0'}))
-    snapshot.save()
+    snapshot = lab.manage_snapshot(lab.manage_template(), 'vm-101-disk-0')
     lab.driver.unmanage_snapshot(snapshot)
     assert lab.data('vm-101-disk-0') == expected
+
+
+def test_an_inactive_snapshot_is_read_when_it_is_managed(lab, tmp_path):
+    image = tmp_path / 'image'
+    subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', image, '8M'],
+                   check=True)
+    disk = lab.path('vm-103-disk-0')
+    lab.lvm('lvcreate --snapshot --name raw {vg}/vm-103-disk-0')
+    raw = disk.read_bytes()
+    disk.write_bytes(image.read_bytes())
+    lab.lvm('lvcreate --snapshot --name image {vg}/vm-103-disk-0')
+    disk.write_bytes(raw)
+    before = {name: lab.state(name) for name in ('raw', 'image')}
+    volume = lab.manage('vm-103-disk-0')
+
+    with pytest.raises(exception.ManageExistingInvalidReference,
+                       match='LV image contains a qcow2 image of 8 MiB'):
+        lab.manage_snapshot(volume, 'image')
+    assert lab.state('image') == before['image']
+    snapshot = lab.manage_snapshot(volume, 'raw')
+    assert not lab.path(f'_{snapshot.name}').exists()
+    lab.driver.unmanage_snapshot(snapshot)
+    assert lab.state('raw') == before['raw']

@@ -68,6 +68,7 @@ class ScratchVolumeGroup:
     :ivar name: of the volume group
     :ivar device_mapper: whether LVs are activated
     :ivar lvm_conf: path of its lvm.conf
+    :ivar physical_volumes: their devices
     :ivar environment: the variables with which a process sees the group
     """
 
@@ -91,14 +92,14 @@ class ScratchVolumeGroup:
         self._metadata_size = metadata_size
         self._beside = beside
         self._cleanup = contextlib.ExitStack()
-        self._devices: list[str] = []
+        self.physical_volumes: list[str] = []
 
     def __enter__(self) -> ScratchVolumeGroup:
         with contextlib.ExitStack() as cleanup:
             folder = pathlib.Path(
                 cleanup.enter_context(tempfile.TemporaryDirectory()))
             for number in range(self._count):
-                self._devices.append(
+                self.physical_volumes.append(
                     self._attach(folder / f'pv{number}', cleanup))
             if self._beside:
                 self.lvm_conf: pathlib.Path = self._beside.lvm_conf
@@ -110,12 +111,12 @@ class ScratchVolumeGroup:
                 self.environment = {'LVM_SYSTEM_DIR': str(folder),
                                     'LVM_SUPPRESS_FD_WARNINGS': '1',
                                     'LC_ALL': 'C'}
-            for device in self._devices:
+            for device in self.physical_volumes:
                 self._filter(_REST, f'"a|^{device}$|", {_REST}')
                 cleanup.callback(self._filter, f'"a|^{device}$|", ', '')
             self.lvm('pvcreate', '--metadatasize', self._metadata_size,
-                     *self._devices)
-            self.lvm('vgcreate', self.name, *self._devices)
+                     *self.physical_volumes)
+            self.lvm('vgcreate', self.name, *self.physical_volumes)
             cleanup.callback(self._deactivate)
             self._cleanup = cleanup.pop_all()
         return self
@@ -151,7 +152,7 @@ class ScratchVolumeGroup:
     @contextlib.contextmanager
     def broken_physical_volume(self) -> Iterator[None]:
         """Let the last physical volume fail each read and write."""
-        name = pathlib.Path(self._devices[-1]).name
+        name = pathlib.Path(self.physical_volumes[-1]).name
         table = _output('dmsetup', 'table', name)
         for loaded in (f'0 {self._size // 512} error', table):
             _output('dmsetup', 'suspend', '--noflush', name)
@@ -267,7 +268,7 @@ class ScratchVolumeGroup:
 
     def lose_physical_volume(self) -> None:
         """Hide the last physical volume, as if its disk were missing."""
-        self._filter(f'"a|^{self._devices[-1]}$|", ', '')
+        self._filter(f'"a|^{self.physical_volumes[-1]}$|", ', '')
 
     def _filter(self, old: str, new: str) -> None:
         text = self.lvm_conf.read_text()

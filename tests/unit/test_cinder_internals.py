@@ -38,7 +38,7 @@ from os_brick.local_dev.lvm import LVM
 import os_brick.utils
 import pytest
 
-from cinder_lvm_manage import cinder_records
+from cinder_lvm_manage import claim
 
 
 @pytest.mark.parametrize(('function', 'parameters'), [
@@ -102,9 +102,9 @@ def test_the_source_has_what_is_relied_on(where, name):
 
 
 def test_the_states_of_a_failed_manage():
-    assert fields.VolumeStatus.ERROR_MANAGING == 'error_managing'
-    assert cinder_records._ERROR_MANAGING_DELETING in inspect.getsource(
-        api.API.delete)
+    managing, deleting = claim.FAILED_TO_MANAGE
+    assert managing == fields.VolumeStatus.ERROR_MANAGING
+    assert f"'{deleting}'" in inspect.getsource(api.API.delete)
 
 
 @pytest.mark.parametrize(('module', 'name'), [

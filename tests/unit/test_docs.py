@@ -13,6 +13,7 @@
 """The documentation has every message, and README points at what is there."""
 
 import ast
+import dataclasses
 import pathlib
 import re
 import subprocess
@@ -26,6 +27,7 @@ from cinder_lvm_manage import opts
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.foreign_owners import ForeignOwner
 from cinder_lvm_manage.verdict import Verdict
 from tests.unit.reports import inventory
 
@@ -88,11 +90,12 @@ def test_the_options_that_are_spoken_of_are_there():
 
 
 def test_every_key_of_extra_info_is_explained():
-    zoo = inventory('zoo')
+    zoo = dataclasses.replace(inventory('zoo'), shared=True)
     adopted = zoo.lvs[0]._replace(tags=tuple(
         adoption.Journal('some-id', 'data1').tags))
     listed = {key for lv in (*zoo.lvs, adopted) for key in listing.entry(
-        lv, zoo, SnapshotClaim(), Verdict((), extend_to=lv.size),
+        lv, zoo, SnapshotClaim(),
+        Verdict((), lv.size, ForeignOwner('Proxmox VE')),
         [User('mounted on /mnt', 'umount /mnt')],
         Contents(boot_partitions=('efi',)), 'some-id')['extra_info']}
     page = PAGES.joinpath('extra-info.rst').read_text()

@@ -20,13 +20,16 @@ from cinder_lvm_manage import adoption
 from cinder_lvm_manage import contents
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
+from cinder_lvm_manage import verdict
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.claim import Owner
+from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.contents import Contents
 from cinder_lvm_manage.contents import Finding
 from cinder_lvm_manage.contents import Image
+from cinder_lvm_manage.naming import CinderNames
 from cinder_lvm_manage.rules import Kind
 from cinder_lvm_manage.verdict import Reason
 from cinder_lvm_manage.verdict import Verdict
@@ -226,17 +229,14 @@ class EntryTest(unittest.TestCase):
         self.assertTrue(all(isinstance(value, str)
                             for value in info.values()))
 
-    def test_the_owner_is_the_system_that_created_the_lv(self):
+    @ddt.data((NO_CLAIM, 'Proxmox VE, guest 100'), (VolumeClaim(OWNER), None))
+    @ddt.unpack
+    def test_the_owner_is_the_system_that_created_an_lv_not_in_cinder(
+            self, claim, owner):
         lv = ZOO.by_name['size-1g']._replace(name='vm-100-disk-0')
-        entry = listing.entry(lv, ZOO, NO_CLAIM, Verdict(()))
-        self.assertEqual('Proxmox VE, guest 100',
-                         entry['extra_info']['owner'])
-        self.assertNotIn('owner', self.entry('size-1g')['extra_info'])
-
-    def test_an_lv_that_cinder_owns_has_no_other_owner(self):
-        lv = ZOO.by_name['size-1g']._replace(name='vm-100-disk-0')
-        entry = listing.entry(lv, ZOO, VolumeClaim(OWNER), Verdict(()))
-        self.assertNotIn('owner', entry['extra_info'])
+        entry = listing.entry(lv, ZOO, claim, verdict.judge(
+            lv, ZOO, claim, Policy(CinderNames('volume-%s', 'snapshot-%s'))))
+        self.assertEqual(owner, entry['extra_info'].get('owner'))
 
     def test_a_snapshot_tells_its_origin_and_whose_that_is(self):
         entry = self.entry('thick-snapshot',

@@ -88,14 +88,15 @@ def test_a_hanging_device_does_not_affect_others(lv, tmp_path, quick):
 
 
 def test_the_time_limit_holds_if_all_devices_hang(tmp_path, quick):
-    hanging = [str(tmp_path / f'hanging{number}') for number in range(100)]
+    # Without the limit, they would take a minute.
+    hanging = [str(tmp_path / f'hanging{number}') for number in range(1000)]
     for path in hanging:
         os.mkfifo(path)
     start = time.monotonic()
     assert set(read(*hanging)) == {
         'not read: no answer within 0.5 seconds',
         'not read: reading all LVs took longer than 20 seconds'}
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 def test_bytes_that_were_read_before_an_error_are_used(lv, tmp_path):
