@@ -27,7 +27,7 @@ import tty
 def main(path: str) -> None:
     """Serve requests until the node is stopped."""
     with open(path, 'r+b', buffering=0) as line:
-        tty.setraw(line)
+        tty.setraw(line.fileno())
         writing = threading.Lock()
 
         def answer(**fields: object) -> None:
