@@ -49,7 +49,7 @@ def test_an_lv_that_a_host_has_open_is_not_managed(hosts, cinder, attempts,
     """Whichever service is asked, and nothing changes."""
     one, _ = hosts
     one.output(f'lvcreate --yes --size 64m --name open {VOLUME_GROUP}')
-    one.output(f'(sleep 1000 </dev/{VOLUME_GROUP}/open) >/dev/null 2>&1 & '
+    one.output(f'sleep 1000 </dev/{VOLUME_GROUP}/open >/dev/null 2>&1 & '
                'echo $! >/run/open.pid')
     before = cinder.lvs()['open']
     for _ in range(2):
@@ -58,7 +58,7 @@ def test_an_lv_that_a_host_has_open_is_not_managed(hosts, cinder, attempts,
         table.note('manage an LV in use', 'exported here'
                    if refused.host == one.name else 'exported there', refused)
     assert cinder.lvs()['open'] == before
-    one.output('pkill -P $(cat /run/open.pid)')
+    one.output('kill $(cat /run/open.pid)')
     one.output(f'lvremove --yes {VOLUME_GROUP}/open')
 
 

@@ -27,7 +27,6 @@ import contextlib
 import json
 import pathlib
 import subprocess
-from typing import Any
 
 from tests.lab import infrastructure
 from tests.lab import nodes
@@ -42,6 +41,8 @@ from tests.lab.volume_api import wait_for_pools
 
 VOLUME_GROUP = 'vg'
 _BACKEND = 'lvm'
+# What cinder-volume logs when its driver can be used.
+_READY = 'Driver post RPC initialization completed successfully'
 _SERVICE_PID = '/run/service.pid'
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 
@@ -135,7 +136,7 @@ class Cluster:
         self._conf = conf
 
     def start_service(self, node: Node) -> None:
-        """Start cinder-volume, and return when Cinder knows that it is up."""
+        """Start cinder-volume, and return when it can be used."""
         path = self._folder / f'{node.name}.conf'
         state = '/var/lib/cinder'
         service_conf.write(
@@ -144,7 +145,7 @@ class Cluster:
                 'DEFAULT': {'host': node.name, 'cluster': 'lab',
                             'my_ip': node.address, 'state_path': state},
                 'oslo_concurrency': {'lock_path': f'{state}/lock'}})
-        seen = self._last_seen(node)
+        started = self._starts(node)
         node.output(f"""
 mkdir -p {state} /etc/target
 cd {_CHECKOUT}
@@ -152,7 +153,7 @@ export PATH={SCRIPTS}:$PATH
 setsid cinder-volume --config-file {path} </dev/null >>{self.log(node)} 2>&1 &
 echo $! >{_SERVICE_PID}""")
         polling.wait_for(f'cinder-volume of {node.name}',
-                         lambda: self._last_seen(node) not in (None, seen))
+                         lambda: self._starts(node) > started)
 
     def kill_service(self, node: Node) -> None:
         """Kill cinder-volume with all that it has started."""
@@ -209,15 +210,11 @@ echo $! >{_SERVICE_PID}""")
                  if node.is_running and volume_id in self.targets(node))
         return name
 
-    def services(self) -> dict[str, dict[str, Any]]:
-        """Return each cinder-volume by its host."""
-        found = self.api.request('GET', 'os-services', params={
-            'binary': 'cinder-volume'}).body['services']
-        return {each['host']: each for each in found}
-
-    def _last_seen(self, node: Node) -> str | None:
-        service = self.services().get(f'{node.name}@{_BACKEND}', {})
-        return service.get('updated_at')
+    def _starts(self, node: Node) -> int:
+        """Return how often the driver of a node was ready."""
+        # The API says that a service is up before its driver is.
+        return int(node.run(f"grep --count '{_READY}' {self.log(node)} "
+                            '2>/dev/null').output or 0)
 
 
 def _backend(node: Node) -> service_conf.Options:
