@@ -160,7 +160,7 @@ class CinderApi:
                     'project_id': project_id})
                 if volume['os-vol-tenant-attr:tenant_id'] == project_id)
 
-    def volumes(self) -> Iterator[dict[str, Any]]:
+    def all_volumes(self) -> Iterator[dict[str, Any]]:
         """Yield the volumes of all projects."""
         return self._pages('volumes', {})
 
@@ -231,6 +231,16 @@ class CinderApi:
         identity: Any = self._connection.identity
         found = identity.find_project(name_or_id)
         return found.id if found else None
+
+    def project_name(self, project_id: str) -> str:
+        """Return the name of a project; its ID if it is not visible."""
+        identity: Any = self._connection.identity
+        try:
+            found = identity.find_project(project_id)
+        except (exceptions.SDKException, connection_errors.ClientException):
+            # Whoever may not see projects, or has no Keystone, has IDs.
+            return project_id
+        return str(found.name) if found else project_id
 
     def for_project(self, project_id: str) -> CinderApi:
         """Return the API with a token of the same user for another project.

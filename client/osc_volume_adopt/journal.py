@@ -70,6 +70,11 @@ class Record:
         at: float = self._last[source].get('at', 0.0)
         return at
 
+    def why(self, source: str) -> str:
+        """Return why the LV's last attempt failed, if it did."""
+        why: str = self._last.get(source, {}).get('why', '')
+        return why
+
     def sources(self, *states: State) -> list[str]:
         """Return the LVs that are in one of these states."""
         return [source for source, last in self._last.items()
@@ -182,6 +187,28 @@ def read(path: pathlib.Path, plan_id: str) -> Record:
     except OSError as exc:
         raise JournalError(f'Cannot open the journal: {exc}') from exc
     return record
+
+
+def peek(path: pathlib.Path, plan_id: str) -> tuple[Record, bool]:
+    """Return what a plan's journal says now, and whether a run has it.
+
+    :raises JournalError: it is of another plan, or cannot be read
+    """
+    record = Record(plan_id)
+    try:
+        with path.open(encoding='utf-8') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                is_running = True
+            else:
+                is_running = False
+            _read(record, file, path)
+    except FileNotFoundError:
+        return record, False
+    except OSError as exc:
+        raise JournalError(f'Cannot open the journal: {exc}') from exc
+    return record, is_running
 
 
 def _lock(file: TextIO, path: pathlib.Path, kind: int) -> None:

@@ -34,7 +34,7 @@ LVM_MANAGE = 'cinder_lvm_manage'
 # Keys of extra_info that have an attribute of their own.
 _ATTRIBUTES = ('driver', 'reasons', 'source_id', 'size_bytes',
                'size_bytes_managed', 'layout', 'tags', 'owner', 'contents',
-               'boot_partitions', 'adopter', 'former_name')
+               'boot_partitions', 'named_for', 'adopter', 'former_name')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +111,8 @@ class Manageable:
     :ivar contents: what the LV contains, for people
     :ivar boot_partitions: the kinds of its partitions that firmware boots
         from: efi, bios
+    :ivar named_for: ID of the volume or snapshot for which Cinder would give
+        an LV this name
     :ivar adopter: ID of the volume that adopted the LV, as the LV's tags say
     :ivar former_name: the LV's name before it was adopted, likewise
     :ivar more: the rest of extra_info
@@ -132,6 +134,7 @@ class Manageable:
     owner: str = ''
     contents: str = ''
     boot_partitions: tuple[str, ...] = ()
+    named_for: str = ''
     adopter: str = ''
     former_name: str = ''
     more: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -156,6 +159,7 @@ class Manageable:
             layout=info.get('layout', ''), tags=info.get('tags', ''),
             owner=info.get('owner', ''), contents=info.get('contents', ''),
             boot_partitions=_words(info.get('boot_partitions', '')),
+            named_for=info.get('named_for', ''),
             adopter=info.get('adopter', ''),
             former_name=info.get('former_name', ''),
             more={name: text for name, text in info.items()

@@ -242,6 +242,61 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual({'hw_disk_bus': 'scsi'}, self.cinder.volumes[
             'id-data1']['volume_image_metadata'])
 
+    def test_the_status_of_a_plan(self):
+        self.planned()
+        self.by_name()
+        self.cinder.errors = {'data2': fakes.refusal(400)}
+        self.assertEqual(3, self.applied()[0])
+        self.cinder.volumes['id-data3']['status'] = 'error_deleting'
+        status, stdout, _ = self.openstack('status', self.plan, '-f', 'json')
+        shown = json.loads(stdout)
+        self.assertEqual(0, status)
+        self.assertEqual(
+            {'Volumes': 3, 'GiB': 3, 'Run': 'none', 'Done': 1, 'Failed': 2,
+             'Left': 0}, {name: shown[name] for name in (
+                 'Volumes', 'GiB', 'Run', 'Done', 'Failed', 'Left')})
+        self.assertEqual(['done', 'failed', 'failed'],
+                         [each['condition'] for each in shown['Details']])
+        self.assertEqual('error_deleting',
+                         shown['Details'][2]['volume_status'])
+        _, table, _ = self.openstack('status', self.plan)
+        self.assertIn('data3: failed: the volume has status error_deleting',
+                      table)
+        self.assertNotIn('data1', table)
+
+    def test_a_report_is_printed_or_written(self):
+        self.planned()
+        status, stdout, _ = self.openstack('report', self.plan)
+        self.assertEqual(0, status)
+        self.assertTrue(stdout.startswith('# Adoption of plan.yaml\n'))
+        self.assertIn('| data1 | data1 | name of mine |', stdout)
+        page, ticket = (self.plan.with_name(name)
+                        for name in ('r.html', 'r.md'))
+        status, stdout, _ = self.openstack(
+            'report', self.plan, '--title', 'Change 5', '--html', page,
+            '--markdown', ticket)
+        self.assertEqual((0, f'{page}\n{ticket}\n'), (status, stdout))
+        self.assertIn('<h1>Change 5</h1>', page.read_text())
+        self.assertIn('# Change 5\n', ticket.read_text())
+        status, _, stderr = self.openstack(
+            'report', self.plan, '--html', self.plan / 'r.html')
+        self.assertEqual(1, status)
+        self.assertIn('Cannot write ', stderr)
+
+    def test_an_audit_lists_problems(self):
+        self.assertEqual((0, ''), (lambda status, stdout, _: (
+            status, stdout.strip()))(*self.openstack('audit', *ON)))
+        self.cinder.volumes['x'] = {
+            'id': 'x', 'status': 'available', 'size': 1,
+            'os-vol-host-attr:host': fakes.HOST.name}
+        status, stdout, stderr = self.openstack('audit', *ON, '-f', 'json')
+        self.assertEqual(3, status)
+        row, = json.loads(stdout)
+        self.assertEqual(('lv-missing', '', 'x'),
+                         (row['Code'], row['LV'], row['Volume']))
+        self.assertEqual('host lab@lvm#lvm: 1 problem of 3 LVs and 1 volume '
+                         'checked\n', stderr)
+
     @ddt.data('pool', 'id-2')
     def test_one_lv_is_shown_with_its_reasons(self, word):
         self.cinder.lvs.append(fakes.lv(fakes.UNSAFE))
@@ -427,7 +482,7 @@ class CommandsTest(fakes.InAFolder):
         self.cinder.service = dataclasses.replace(self.cinder.service,
                                                   up=False)
         for command, arguments in (
-                ('list', ON), ('show', (*ON, 'data1')),
+                ('list', ON), ('show', (*ON, 'data1')), ('audit', ON),
                 ('plan', (*ON, '--output', self.plan)),
                 ('apply', (self.path.with_name('again.yaml'), '--dry-run')),
                 ('undo', (self.journal,))):
@@ -446,9 +501,12 @@ class CommandsTest(fakes.InAFolder):
             self.applied()
         return {'list': ON, 'show': (*ON, 'data1'),
                 'plan': (*ON, '--output', self.path.with_name('new.yaml')),
-                'apply': (self.plan,), 'undo': (self.journal,)}[command]
+                'apply': (self.plan,), 'undo': (self.journal,),
+                'status': (self.plan,), 'report': (self.plan,),
+                'audit': ON}[command]
 
-    @ddt.data('list', 'show', 'plan', 'apply', 'undo')
+    @ddt.data('list', 'show', 'plan', 'apply', 'undo', 'status', 'report',
+              'audit')
     def test_every_exit_status(self, command):
         """Those that the help documents; 3 has a test of its own."""
         arguments = self.arguments(command)
@@ -456,7 +514,8 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual(0, status)
         table = stdout.partition('exit status::\n\n')[2].partition('\n\n')[0]
         runs = command in ('apply', 'undo')
-        self.assertEqual(['0', '1', '2', *(['3'] if runs else []), '130'],
+        self.assertEqual(['0', '1', '2', *(['3'] if runs or command == 'audit'
+                                           else []), '130'],
                          [line.split()[0] for line in table.splitlines()])
         status, stdout, stderr = self.openstack(command, '--colour')
         self.assertEqual((2, ''), (status, stdout))
@@ -467,7 +526,7 @@ class CommandsTest(fakes.InAFolder):
                 (KeyboardInterrupt, 130,
                  'Run the same command to resume.' if runs else '')):
             api = self.cinder.api
-            api.services.side_effect = error
+            api.services.side_effect = api.all_volumes.side_effect = error
             with self.subTest(error=error):
                 status, stdout, stderr = self.openstack(command, *arguments,
                                                         api=api)
