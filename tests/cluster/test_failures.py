@@ -56,18 +56,14 @@ def _others_go_on(attempts, table, column, lv_name):
         table.note(operation, column, outcome)
     assert not outcome.error
     volume = outcome.result
-    for operation, attempt in (
-            ('extend', lambda: attempts.extend(volume)),
-            ('attach', lambda: attempts.attach(volume))):
-        outcome = attempt()
-        table.note(f'{operation}, another volume', column, outcome)
+    attached = attempts.attach(volume)
+    table.note('attach another volume', column, attached)
+    assert not attached.error
+    for operation, outcome in (
+            ('detach', attempts.detach(attached.result['id'])),
+            ('delete', attempts.delete(volume))):
+        table.note(f'{operation} another volume', column, outcome)
         assert not outcome.error
-    outcome = attempts.detach(outcome.result['id'])
-    table.note('detach, another volume', column, outcome)
-    assert not outcome.error
-    outcome = attempts.delete(volume)
-    table.note('delete, another volume', column, outcome)
-    assert not outcome.error
     managed = attempts.manage(lv_name)
     table.note('manage', column, managed)
     assert not managed.error

@@ -31,7 +31,7 @@ from tests.lab.cluster_hosts import Cluster
 from tests.lab.volume_api import Reply
 
 # An initiator; the labs connect to an export, or only have it made.
-_CONNECTOR = {'initiator': 'iqn.2026-01.lab:server', 'ip': '10.9.0.254',
+_CONNECTOR = {'initiator': 'iqn.2026-01.org.lab:server', 'ip': '10.9.0.254',
               'host': 'server', 'multipath': False, 'platform': 'x86_64',
               'os_type': 'linux'}
 _SERVER = '00000000-0000-4000-8000-000000000000'

@@ -152,8 +152,8 @@ _PROGRAMS = frozenset((
     'kpartx', 'losetup', 'lvchange', 'lvconvert', 'lvcreate', 'lvextend',
     'lvm', 'lvmconfig', 'lvmdevices', 'lvmlockctl', 'lvremove', 'lvrename',
     'lvs', 'lxc', 'mdadm', 'multipath', 'nsenter', 'openstack', 'pct', 'pip',
-    'ps', 'pvesm', 'pvs', 'python', 'qemu-img', 'qemu-nbd', 'qm', 'sanlock',
-    'swapoff', 'systemctl', 'targetcli', 'tempest', 'tgt-admin', 'tox',
+    'ps', 'pvesm', 'pvs', 'python', 'qemu-img', 'qemu-nbd', 'qm', 'swapoff',
+    'systemctl', 'targetcli', 'tempest', 'tgt-admin', 'tox',
     'tox.sh', 'udevadm', 'umount', 'vgchange', 'vgextend', 'vgs', 'vgscan',
     'virsh', 'wipefs'))
 _WITHOUT_ARGUMENTS = frozenset(('dmesg', 'lsblk', 'tox.sh'))

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import Any
 
 from tests.lab import polling
+from tests.lab.lio import Export
 from tests.lab.nodes import Node
 
 _WRITER = pathlib.Path(__file__).with_name('writer.py')
@@ -27,17 +27,11 @@ _PID = '/run/writer.pid'
 
 
 class Server:
-    """A node with an iSCSI initiator.
-
-    :ivar connector: what Cinder has to know of it
-    """
+    """A node with an iSCSI initiator."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        name = f'iqn.2026-01.lab:{node.name}'
-        self.connector = {'initiator': name, 'ip': node.address,
-                          'host': node.name, 'multipath': False,
-                          'platform': 'x86_64', 'os_type': 'linux'}
+        name = f'iqn.2026-01.org.lab:{node.name}'
         node.output(f"""set -e
 mkdir -p /run/lock/iscsi
 echo InitiatorName={name} >/etc/iscsi/initiatorname.iscsi
@@ -45,26 +39,19 @@ echo InitiatorName={name} >/etc/iscsi/initiatorname.iscsi
 echo node.session.timeo.replacement_timeout = 5 >/etc/iscsi/iscsid.conf
 iscsid""")
 
-    def connect(self, attachment: dict[str, Any]) -> str:
+    def connect(self, export: Export) -> str:
         """Log in to an export, and return the device node of its disk."""
-        info = attachment['connection_info']
-        login = _node(attachment)
-        settings = {'node.session.auth.authmethod': info['auth_method'],
-                    'node.session.auth.username': info['auth_username'],
-                    'node.session.auth.password': info['auth_password']}
-        update = '\n'.join(f'{login} -o update -n {name} -v {value}'
-                           for name, value in settings.items())
-        self._node.output(
-            f'set -e\n{login} -o new\n{update}\n{login} --login')
-        find = ('iscsiadm -m session -P 3 | sed -n '
-                f"'/{info['target_iqn']}/,$ s/.*Attached scsi disk "
-                "\\(sd[a-z]*\\).*/\\1/p' | head -1")
+        login = _node(export)
+        self._node.output(f'{login} -o new && {login} --login')
+        find = (f"iscsiadm -m session -P 3 | sed -n '/{export.target}/,$ s/"
+                ".*Attached scsi disk \\(sd[a-z]*\\).*/\\1/p' | head -1")
         return '/dev/' + polling.wait_for(
             'the disk of an export', lambda: self._node.output(find).strip())
 
-    def disconnect(self, attachment: dict[str, Any]) -> None:
+    def disconnect(self, export: Export) -> None:
         """Log out, also if the target has vanished."""
-        self._node.run(f'{_node(attachment)} --logout')
+        login = _node(export)
+        self._node.output(f'{login} --logout; {login} -o delete')
 
     def begin_writing(self, device: str) -> None:
         """Write to a disk, and verify it, until that fails."""
@@ -94,7 +81,5 @@ iscsid""")
         return numbers
 
 
-def _node(attachment: dict[str, Any]) -> str:
-    info = attachment['connection_info']
-    return ' '.join(('iscsiadm', '-m', 'node', '-T', info['target_iqn'],
-                     '-p', info['target_portal']))
+def _node(export: Export) -> str:
+    return f'iscsiadm -m node -T {export.target} -p {export.portal}'
