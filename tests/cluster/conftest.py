@@ -12,10 +12,13 @@
 
 """Two hosts that share a volume group, with a Cinder on both."""
 
+from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import functools
+import json
 import pathlib
 
 import pytest
@@ -35,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      help='hosts are virtual machines with a watchdog, not '
                           'User-Mode Linux')
     parser.addoption('--publish', action='store_true',
-                     help='write the table to benchmarks/results')
+                     help='write what was measured to benchmarks/results')
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path,
@@ -97,17 +100,20 @@ class Table:
         self._rows: dict[str, dict[str, str]] = {}
 
     def note(self, operation: str, column: str, what: object) -> None:
-        """Enter what happened; several results are joined."""
+        """Enter what happened; the last result counts."""
         assert column in self.columns
-        row = self._rows.setdefault(operation, dict.fromkeys(
-            ('operation', *self.columns), ''))
-        row['operation'] = operation
-        row[column] = '; '.join(filter(None, (row[column], str(what))))
+        self._rows.setdefault(operation, {})[column] = str(what)
         print(f'{operation}, {column}: {what}', flush=True)
 
-    @property
-    def rows(self) -> list[dict[str, str]]:
-        return list(self._rows.values())
+    def added_to(self, earlier: Iterable[Mapping[str, str]]
+                 ) -> list[dict[str, str]]:
+        """Return these rows with what this run has not measured."""
+        rows = {row['operation']: dict(row) for row in earlier}
+        for operation, measured in self._rows.items():
+            rows[operation] = {
+                'operation': operation, **dict.fromkeys(self.columns, ''),
+                **rows.get(operation, {}), **measured}
+        return list(rows.values())
 
 
 @pytest.fixture(scope='session')
@@ -116,4 +122,5 @@ def table(request: pytest.FixtureRequest) -> Iterator[Table]:
     found = Table()
     yield found
     if request.config.getoption('--publish'):
-        measure.publish('cluster', _TITLE, found.rows)
+        earlier = json.loads((measure.RESULTS / 'cluster.json').read_text())
+        measure.publish('cluster', _TITLE, found.added_to(earlier['rows']))
