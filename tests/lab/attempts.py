@@ -69,10 +69,14 @@ class Attempts:
         return self._volume('POST', 'volumes',
                             {'volume': {'size': 1, 'name': name}})
 
-    def manage(self, lv_name: str) -> Outcome:
-        """Manage an LV by cluster; the result is the volume's ID."""
+    def manage(self, lv_name: str, host: str | None = None) -> Outcome:
+        """Manage an LV; the result is the volume's ID.
+
+        :param host: host@backend#pool; by default, the request has the cluster
+        """
+        backend = {'host': host} if host else {'cluster': self._cluster.name}
         return self._volume('POST', 'manageable_volumes', {'volume': {
-            'cluster': self._cluster.name, 'ref': {'source-name': lv_name}}})
+            **backend, 'ref': {'source-name': lv_name}}})
 
     def _volume(self, method: str, path: str, body: Any) -> Outcome:
         start = time.monotonic()
