@@ -13,11 +13,9 @@
 """What LVM's lock manager guarantees, and what not."""
 
 import contextlib
-import re
 
 import pytest
 
-from tests.lab import cluster_hosts
 from tests.lab.cluster_hosts import VOLUME_GROUP
 
 _LOCKED = 'LV locked by other host'
@@ -63,15 +61,3 @@ def test_another_host_does_not_see_that_an_lv_is_active(hosts):
         command = f'lvs --noheadings --options lv_attr {path}'
         assert one.output(command).strip()[4] == 'a'
         assert two.output(command).strip()[4] == '-'
-
-
-def test_locks_outlive_the_daemon(hosts):
-    one, two = hosts
-    with lv(one, 'taken') as path:
-        one.output('pkill -KILL -x lvmlockd')
-        refused = two.run(f'lvchange --activate y {path}')
-        assert _LOCKED in refused.output
-        # lvmlockd adopts the locks that it has left.
-        cluster_hosts.start_unit(one, 'lvmlockd')
-        one.output('lvmlockctl --info')
-        assert re.search('LK LV ex', one.output('lvmlockctl --info'))
