@@ -12,7 +12,7 @@
 
 """An operator adopts 300 disks of another hypervisor, and releases them.
 
-`python -m tests.shows.adopt_many [--lvs NUMBER] FOLDER`, as root, from the top
+`python -m tests.shows.adoption_session [--lvs NUMBER] FOLDER`, as root, from the top
 of the checkout. It prints the commands of doc/source/adopt-many.rst with their
 output and the seconds that they take, and writes pictures of the terminal and
 the report into the folder.
