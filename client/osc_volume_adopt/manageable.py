@@ -64,6 +64,8 @@ class Location:
 
 
 Identity: TypeAlias = tuple[Location, frozenset[tuple[str, str]]]
+# A backend, and the name of an LV on it.
+Place: TypeAlias = tuple[Location, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +117,9 @@ class Manageable:
         an LV this name
     :ivar adopter: ID of the volume that adopted the LV, as the LV's tags say
     :ivar former_name: the LV's name before it was adopted, likewise
+    :ivar snapshots: the names of its snapshots that Cinder does not manage;
+        the listing of snapshots has them
+    :ivar blocking: those of them that keep Cinder from deleting its volume
     :ivar more: the rest of extra_info
     """
 
@@ -137,6 +142,8 @@ class Manageable:
     named_for: str = ''
     adopter: str = ''
     former_name: str = ''
+    snapshots: tuple[str, ...] = ()
+    blocking: tuple[str, ...] = ()
     more: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -175,6 +182,11 @@ class Manageable:
     def identity(self) -> Identity:
         """What no other LV has, on any backend."""
         return self.location, frozenset(self.reference.items())
+
+    @property
+    def place(self) -> Place:
+        """Where the LV is, and its name there."""
+        return self.location, self.name
 
     @property
     def codes(self) -> list[str]:

@@ -88,7 +88,7 @@ CHECKED_BY = (
     (r'.*/(adopt|snapshots).rst',
      r'cinder (?!.*quota).*|umount .*|lvs .* scratch(/\S+)?', WALKTHROUGH),
     (r'(client/)?README.rst', r'(cinder|openstack) .*', README),
-    (r'.*/adopt-many.rst', r'openstack .* .* .* .*', ADOPT_MANY),
+    (r'.*/adopt-many.rst', r'openstack .* .* .* .*|mv .*', ADOPT_MANY),
     (r'devstack/.*', r'(sudo lvcreate|openstack .* .* .*) .*', DEVSTACK),
     (r'.*', r'cinder-manage quota .*', QUOTA),
     (r'.*', r'cinder get-pools|openstack volume list|grep .*', CLOUD),
@@ -138,10 +138,10 @@ _PROGRAMS = frozenset((
     'enable_plugin', 'env', 'fuser', 'gnt-instance', 'grep', 'incus', 'jq',
     'kpartx', 'losetup', 'lvchange', 'lvconvert', 'lvcreate', 'lvextend',
     'lvm', 'lvmconfig', 'lvmdevices', 'lvremove', 'lvrename', 'lvs', 'lxc',
-    'mdadm', 'multipath', 'nsenter', 'openstack', 'pct', 'pip', 'ps', 'pvesm',
-    'pvs', 'python', 'qemu-img', 'qemu-nbd', 'qm', 'swapoff', 'targetcli',
-    'tempest', 'tgt-admin', 'tox', 'tox.sh', 'udevadm', 'umount', 'vgchange',
-    'vgextend', 'vgs', 'vgscan', 'virsh', 'wipefs'))
+    'mdadm', 'multipath', 'mv', 'nsenter', 'openstack', 'pct', 'pip', 'ps',
+    'pvesm', 'pvs', 'python', 'qemu-img', 'qemu-nbd', 'qm', 'swapoff',
+    'targetcli', 'tempest', 'tgt-admin', 'tox', 'tox.sh', 'udevadm', 'umount',
+    'vgchange', 'vgextend', 'vgs', 'vgscan', 'virsh', 'wipefs'))
 _WITHOUT_ARGUMENTS = frozenset(('dmesg', 'lsblk', 'tox.sh'))
 # One with an option is too, so that no unknown program is overlooked.
 _WITH_OPTION = re.compile(r'[a-z][\w./-]* (.* )?--?[a-z].*')

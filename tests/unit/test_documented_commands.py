@@ -26,6 +26,7 @@ from cinderclient import api_versions  # type: ignore[import-untyped]
 from cinderclient import shell
 from cliff import commandmanager
 from osc_volume_adopt import commands
+from osc_volume_adopt import run_commands
 import pytest
 
 from tests.lab import documented
@@ -37,8 +38,8 @@ TESTS = sorted({by for _, _, by in documented.CHECKED_BY if '::' in by})
 FIXED = {documented.HOLDERS, documented.PLUGIN, documented.CLIENT_INSTALL,
          documented.CHECK}
 ADOPTION = (commands.ListAdoption, commands.ShowAdoption,
-            commands.PlanAdoption, commands.ApplyAdoption,
-            commands.UndoAdoption)
+            commands.PlanAdoption, run_commands.ApplyAdoption,
+            run_commands.UndoAdoption, run_commands.RecoverAdoption)
 # IDs and UUIDs differ from run to run.
 ID = re.compile(r'\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b\w{6}(-\w{4}){5}-\w{6}\b')
 
