@@ -165,10 +165,10 @@ class _Adoption:
         reasons, remedy = self.work.reasons(what, lv)
         logs = ('see the logs of cinder-volume and cinder-scheduler for '
                 f'{what.noun} {volume_id}')
-        raise VolumeFailed(
-            f'{failure}: {reasons}' if reasons else
-            f'{failure}, although its listing has no reason against it',
-            remedy or logs)
+        text = (f'{failure}: {reasons}' if reasons else
+                f'{failure}, although its listing has no reason against it')
+        what.record(State.FAILED, why=text)
+        raise VolumeFailed(text, remedy or logs)
 
     def _request(self) -> None:
         """Have Cinder manage the LV, in its project if that is allowed."""

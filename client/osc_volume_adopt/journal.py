@@ -74,16 +74,16 @@ class Record:
         at: float = self._last[source, snapshot].get('at', 0.0)
         return at
 
-    def why(self, source: str) -> str:
-        """Return why the LV's last attempt failed, if it did."""
-        why: str = self._last.get((source, ''), {}).get('why', '')
-        return why
-
     def lv(self, source: str, snapshot: str = '') -> dict[str, Any]:
         """Return what identifies the LV, as recorded; empty if it is not."""
         found: dict[str, Any] = self._last.get((source, snapshot), {}).get(
             'lv', {})
         return found
+
+    def why(self, source: str) -> str:
+        """Return why the LV's last attempt failed, if it did."""
+        why: str = self._last.get((source, ''), {}).get('why', '')
+        return why
 
     def sources(self, *states: State) -> list[str]:
         """Return the LVs whose volumes are in one of these states."""

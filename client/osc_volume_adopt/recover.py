@@ -104,7 +104,7 @@ class _Search:
         self._own_project = api.own_project()
         self._project_id = functools.cache(api.project_id)
         self._volumes: dict[str, dict[str, Any]] = {
-            volume['id']: volume for volume in api.volumes()}
+            volume['id']: volume for volume in api.all_volumes()}
         self._marked: dict[str, list[Volume]] = {}
         for volume in self._volumes.values():
             mark = volume['metadata'].get(METADATA_KEY, '')

@@ -149,7 +149,6 @@ class FakeCinder:
         for name in dir(CinderApi):
             if callable(getattr(self, name, None)) and name[0] != '_':
                 getattr(api, name).side_effect = getattr(self, name)
-        api.volumes.side_effect = lambda: list(self.volumes.values())
         for name in ('manage', 'manage_snapshot', 'may_manage'):
             getattr(api, name).side_effect = functools.partial(
                 getattr(self, name), project)
