@@ -203,7 +203,7 @@ class CinderApi:
                     'project_id': project_id})
                 if volume['os-vol-tenant-attr:tenant_id'] == project_id)
 
-    def volumes(self) -> Iterator[dict[str, Any]]:
+    def all_volumes(self) -> Iterator[dict[str, Any]]:
         """Yield the volumes of all projects."""
         return self._pages('volumes', {})
 

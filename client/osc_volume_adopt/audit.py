@@ -100,7 +100,7 @@ class Inventory:
         :param services: those that run the backend
         """
         hosts = {each.host for each in services}
-        volumes = [volume for volume in api.volumes()
+        volumes = [volume for volume in api.all_volumes()
                    if (volume.get('os-vol-host-attr:host') or '').partition(
                        '#')[0] in hosts]
         # A thin snapshot is listed twice, as what it is and as a volume.

@@ -202,7 +202,7 @@ def _statuses(self: Command, path: pathlib.Path
     plan = Plan.load(path)
     record, is_running = journal.peek(
         path.with_name(path.name + '.journal'), plan.id)
-    volumes = {volume['id']: volume for volume in self.api.volumes()}
+    volumes = {volume['id']: volume for volume in self.api.all_volumes()}
     return plan, is_running, status.of(plan, record, is_running, volumes)
 
 

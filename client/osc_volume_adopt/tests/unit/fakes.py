@@ -248,6 +248,9 @@ class FakeCinder:
     def project_name(self, project_id):
         return f'name of {project_id}'
 
+    def all_volumes(self):
+        return list(self.volumes.values())
+
     def volumes_in(self, project_id):
         return [volume for volume in self.volumes.values()
                 if volume['os-vol-tenant-attr:tenant_id'] == project_id]

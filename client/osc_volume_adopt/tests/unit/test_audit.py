@@ -52,7 +52,7 @@ def found(volumes, lvs, snapshots=(), later=None):
     """The findings, by Cinder's answers at first and later."""
     cinder = fakes.FakeCinder()
     api = cinder.api
-    api.volumes.side_effect = lambda: iter(volumes)
+    api.all_volumes.side_effect = lambda: iter(volumes)
     api.volume.side_effect = {each['id']: each for each in (
         volumes if later is None else later)}.get
     cinder.lvs = list(lvs)

@@ -562,7 +562,7 @@ class CommandsTest(cases.CommandCase):
                 (KeyboardInterrupt, 130,
                  'Run the same command to resume.' if runs else '')):
             api = self.cinder.api
-            api.services.side_effect = api.volumes.side_effect = error
+            api.services.side_effect = api.all_volumes.side_effect = error
             with self.subTest(error=error):
                 status, stdout, stderr = self.openstack(command, *arguments,
                                                         api=api)
