@@ -172,7 +172,8 @@ class FakeCinder:
     def manageable_snapshots(self, location):
         for each in self.snapshot_lvs:
             yield dataclasses.replace(each, lv=dataclasses.replace(
-                each.lv, cinder_id=self.held.get(each.lv.name)))
+                each.lv, cinder_id=self.held.get(each.lv.name,
+                                                 each.lv.cinder_id)))
 
     def _name_of(self, reference, lvs):
         return reference.get('source-name') or next(
