@@ -33,6 +33,7 @@ class Adoption(Command):
     Each has a help of its own: openstack help volume adoption plan
     """
 
+    auth_required = False
     _epilog: Any = """commands::
 
   list, show        what can be adopted, and why the rest cannot

@@ -191,7 +191,7 @@ class CommandsTest(cases.CommandCase):
             {f'volume_adoption_{name}' for name in names} | {
                 'volume_adoption'})
         self.assertEqual(['list', 'show', 'plan', 'apply'], names[:4])
-        self.assertIn('list      List logical volumes that can be managed',
+        self.assertIn('list     List logical volumes that can be managed',
                       stdout)
         status, stdout, _ = self.openstack('--help')
         self.assertEqual(0, status)
