@@ -53,9 +53,9 @@ def check(inventory: Inventory, host: str, lvm_type: str,
             'wait until its locks have expired, about 3 minutes')
     if scheme in _LOCAL_COORDINATORS and not local_coordinator:
         raise errors.ClusterRefused(
-            f'backend_url in section coordination is a {scheme} URL, whose '
-            'locks are not seen by other hosts. Use one that all hosts of '
-            'the cluster share, such as etcd3+http://HOST:2379 or '
+            f'backend_url in section coordination has the scheme {scheme}, '
+            'whose locks are not seen by other hosts. Use one that all hosts '
+            'of the cluster share, such as etcd3+http://HOST:2379 or '
             'redis://HOST:6379')
     if not exports.is_taggable(host):
         raise errors.ClusterRefused(

@@ -36,6 +36,7 @@ from cinder import rpc
 from cinder.common import constants
 from cinder.image import glance
 from cinder.objects import base
+from cinder.volume import rpcapi
 from oslo_log import log as logging
 import oslo_messaging as messaging  # type: ignore[import-untyped]
 from oslo_utils import uuidutils
@@ -128,7 +129,9 @@ class Peers:
         self._host = host
         self._cluster = cluster
         target = messaging.Target(topic=_TOPIC, version=_VERSION)
-        serializer = base.CinderObjectSerializer()
+        # During a rolling upgrade, others may have an older Cinder.
+        serializer = base.CinderObjectSerializer(
+            rpcapi.VolumeAPI.determine_obj_version_cap())
         self._client = rpc.get_client(target, serializer=serializer)
         self._server = rpc.get_server(
             messaging.Target(topic=_TOPIC, server=host),

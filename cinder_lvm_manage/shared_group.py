@@ -29,6 +29,8 @@ from typing import Any
 from cinder import context
 from cinder import exception
 from cinder import objects
+from oslo_concurrency import lockutils
+from oslo_concurrency import processutils
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -104,7 +106,13 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             LOG.warning('LV %(lv)s was left active on this host by an '
                         'operation that was interrupted; it is deactivated, '
                         'so that other hosts can use it.', {'lv': lv.name})
-            self.remove_export(context.get_admin_context(), volume)
+            try:
+                self.remove_export(context.get_admin_context(), volume)
+            except (exception.CinderException,
+                    processutils.ProcessExecutionError):
+                LOG.exception('Cannot deactivate LV %(lv)s: operations on its '
+                              'volume have to be performed on this host until '
+                              'that is corrected.', {'lv': lv.name})
 
     def perform_elsewhere(self, locked: VolumeLocked, method: str,
                           arguments: Mapping[str, Any]) -> Any:
@@ -242,7 +250,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                       volume: objects.Volume, connector: dict[str, Any],
                       vg: str | None = None) -> dict[str, str]:
         """Export the LV here, unless another host exports it already."""
-        with self._held(volume['name']) as held:
+        with (self._export_locked(volume),
+              self._held(volume['name']) as held):
             exported = held is not None and self._record_export(held)
             try:
                 update: dict[str, str] = super().create_export(
@@ -265,7 +274,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             return
         if not self._may_be_exported(volume['name']):
             return
-        with self._held(volume['name']) as held:
+        with (self._export_locked(volume),
+              self._held(volume['name']) as held):
             super().remove_export(context, volume)
             if held:
                 self._record_no_export(held)
@@ -287,7 +297,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         if export != here and (export or not lv.activation.active):
             return None
         try:
-            with self._held(lv.name) as held:
+            with self._export_locked(volume), self._held(lv.name) as held:
                 if held is None or Export.of(held.lv) not in (None, here):
                     return None
                 self._record_export(held)
@@ -341,6 +351,17 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                 kind, _, *rest = pool['location_info'].split(':')
                 pool['location_info'] = ':'.join(
                     [kind, self.cluster_name, *rest])
+
+    @staticmethod
+    def _export_locked(volume: objects.Volume
+                       ) -> contextlib.AbstractContextManager[object]:
+        """Let no other thread create or remove an export of the volume.
+
+        An export is created and removed by the service that has the LV.
+        """
+        lock: contextlib.AbstractContextManager[object] = lockutils.lock(
+            f"cinder-lvm-manage-export-{volume['name']}")
+        return lock
 
     def _may_be_exported(self, lv_name: str) -> bool:
         """Return whether any host may export the LV.

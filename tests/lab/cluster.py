@@ -97,6 +97,11 @@ class Node:
         return (self.log_path.read_text(errors='replace')[skip:]
                 if self.log_path.exists() else '')
 
+    def lose_exports(self) -> None:
+        """Remove its exports, which the kernel of a host has in memory."""
+        for path in self._exports.glob('*'):
+            path.unlink()
+
     def exports(self) -> dict[str, list[str]]:
         """Return the initiators of each export, by the LV's name."""
         return {path.name.rpartition(':')[2]: path.read_text().split()
@@ -133,8 +138,8 @@ class Cluster:
                 {'DEFAULT': {'transport_url': transport_url,
                              'osapi_volume_listen_port': port,
                              'osapi_volume_workers': 1,
-                             'service_down_time': 12,
-                             'report_interval': 3,
+                             # Commands of periodic tasks would be counted.
+                             'periodic_interval': 3600,
                              'quota_volumes': -1, 'quota_gigabytes': -1},
                  'database': {'connection': databases['cinder']}}]
             self._start_api(cleanup, common, port)
@@ -213,7 +218,23 @@ class Cluster:
         return [(name, lv) for name, node in self.nodes.items()
                 for lv in node.exports()]
 
-    def wait_until_idle(self) -> None:
-        """Return when no LV is active any more."""
-        polling.wait_for('all LVs to be inactive',
-                         lambda: not self.lvm.active())
+    def wait_for_end(self, volume_id: str) -> str:
+        """Return the status of a volume once it is managed, or refused."""
+        status: str = polling.wait_for(
+            f'the end of the manage of {volume_id}',
+            lambda: self.api.show(volume_id).body['volume']['status'],
+            lambda status: status in ('available', 'error'))
+        return status
+
+    def wait_until_halted(self) -> Node:
+        """Return the node whose LVM command has halted."""
+        halted, *_ = polling.wait_for(
+            'an LVM command to halt', lambda: [
+                node for node in self.nodes.values() if node.lvm.halted])
+        return halted
+
+    def fail(self, host: str) -> None:
+        """Let a host, whose cinder-volume is dead, fail, and its locks expire.
+        """
+        self.lvm.expire(host)
+        self.nodes[host].lose_exports()

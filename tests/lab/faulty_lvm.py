@@ -109,10 +109,14 @@ class FaultyLvm:
                     + ('' if fault in FROM_NOW_ON else once)
                     + (FAULTS | HALTS)[fault])
 
+    @property
+    def halted(self) -> bool:
+        """Whether the command has halted."""
+        return self._folder.joinpath('halted').exists()
+
     def wait_until_halted(self) -> None:
         """Return when the command has halted."""
-        polling.wait_for('an LVM command to halt',
-                         self._folder.joinpath('halted').exists)
+        polling.wait_for('an LVM command to halt', lambda: self.halted)
 
     def resume(self) -> None:
         """Let the halted command continue; no command goes wrong any more."""
