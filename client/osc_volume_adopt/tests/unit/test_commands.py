@@ -195,7 +195,7 @@ class CommandsTest(cases.CommandCase):
                       stdout)
         status, stdout, _ = self.openstack('--help')
         self.assertEqual(0, status)
-        self.assertIn('usage: openstack volume adoption [-h]', stdout)
+        self.assertIn(' volume adoption [-h]\n', stdout)
         for name in names:
             self.assertIn(name, stdout)
 
