@@ -140,6 +140,8 @@ def test_the_lab_of_the_clients_runs_it(line):
 def test_tox_has_the_environment_and_its_program_the_option(line):
     named, _, arguments = line.text.partition(' -- ')
     known = dict(environments())
+    for label in re.findall(r' -m (\S+)', named):
+        assert f'\nlabels =\n    {label} = ' in text_of('tox.ini')
     for name in filter(None, named.partition(' -e ')[2].split(',')):
         assert name in known
         for option in re.findall(r'--[a-z-]+', arguments):
