@@ -27,6 +27,7 @@ from typing import TypeAlias
 
 from cliff import columns as cliff_columns
 from openstack import exceptions
+from osc_lib.cli import format_columns
 from osc_lib.cli import parseractions
 from osc_lib.command import command
 from oslo_utils import units
@@ -395,6 +396,8 @@ def _all_of(lv: Manageable) -> dict[str, Any]:
     return {
         **{column.title: column.cell(lv) for column in columns.COLUMNS},
         'Former Name': lv.former_name,
+        'Boot Partitions': format_columns.ListColumn(
+            list(lv.boot_partitions)),
         'Reasons': _Reasons(lv.reasons),
         'If Managed': _Lines(_effects(lv)),
         'Driver': lv.driver,

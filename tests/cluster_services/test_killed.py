@@ -29,10 +29,9 @@ def lv(cluster):
     cluster.group.create('data1', '4m')
     uuid = cluster.group.names()['data1']
     yield uuid
-    assert cluster.group.names() == {'data1': uuid}
-    assert cluster.group.tags('data1') == set()
-    assert cluster.lvm.active() == {}
+    left = cluster.left()
     cluster.group.lvm('lvremove', '--yes', cluster.group.name)
+    assert left == ({'data1': uuid}, set(), {}, [])
 
 
 @pytest.fixture

@@ -218,6 +218,20 @@ class Cluster:
         return [(name, lv) for name, node in self.nodes.items()
                 for lv in node.exports()]
 
+    def left(self) -> tuple[dict[str, str], set[str], dict[str, str],
+                            list[tuple[str, str]]]:
+        """Return what a test has left, and forget who has which LV active.
+
+        :returns: the UUIDs of the LVs by name, all tags, the hosts of active
+            LVs, and the exports
+        """
+        names = self.group.names()
+        tags = set().union(*map(self.group.tags, names))
+        active = self.lvm.active()
+        for host in HOSTS:
+            self.lvm.expire(host)
+        return names, tags, active, self.exports()
+
     def wait_for_end(self, volume_id: str) -> str:
         """Return the status of a volume once it is managed, or refused."""
         status: str = polling.wait_for(

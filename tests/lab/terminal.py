@@ -134,7 +134,10 @@ class Picture:
 
 
 def _lines(screen: pyte.Screen) -> list[str]:
-    lines = [line.rstrip() for line in screen.display]
+    # Only what was printed: a screen of that many lines takes long to read.
+    lines = [''.join(screen.buffer[row][column].data
+                     for column in range(screen.columns)).rstrip()
+             for row in range(max(screen.buffer, default=-1) + 1)]
     while lines and not lines[-1]:
         lines.pop()
     return lines

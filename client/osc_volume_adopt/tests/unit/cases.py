@@ -93,7 +93,7 @@ class CommandCase(fakes.InAFolder):
         self.plan = self.path.with_name('plan.yaml')
         self.journal = self.path.with_name('plan.yaml.journal')
 
-    def openstack(self, command, *arguments, api=None):
+    def openstack(self, *words, api=None):
         """The exit status, and what is printed on stdout and stderr.
 
         The client itself runs the command; only Cinder is another.
@@ -109,7 +109,7 @@ class CommandCase(fakes.InAFolder):
             try:
                 status = shell.main([
                     '--os-auth-type', 'none', '--os-endpoint', 'http://cinder',
-                    'volume', 'adoption', command, *map(str, arguments)])
+                    'volume', 'adoption', *map(str, words)])
             except SystemExit as exc:
                 # Of argparse.
                 status = exc.code

@@ -10,11 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The five commands: output, messages, and exit statuses."""
+"""The commands: output, messages, and exit statuses."""
 
 import collections
 import dataclasses
 import functools
+from importlib import metadata
 import json
 from typing import Any
 from unittest import mock
@@ -179,6 +180,24 @@ class CommandsTest(cases.CommandCase):
         self.assertEqual(3, len(self.cinder.requested))
         self.assertEqual({'hw_disk_bus': 'scsi'}, self.cinder.volumes[
             'id-data1']['volume_image_metadata'])
+
+    def test_the_group_has_a_help(self):
+        status, stdout, _ = self.openstack()
+        self.assertEqual(0, status)
+        names = [line.split()[2] for line in stdout.splitlines()]
+        self.assertEqual(
+            {entry.name for entry in metadata.entry_points(
+                group='openstack.volume_adoption.v1')},
+            {f'volume_adoption_{name}' for name in names} | {
+                'volume_adoption'})
+        self.assertEqual(['list', 'show', 'plan', 'apply'], names[:4])
+        self.assertIn('list     List logical volumes that can be managed',
+                      stdout)
+        status, stdout, _ = self.openstack('--help')
+        self.assertEqual(0, status)
+        self.assertIn(' volume adoption [-h]\n', stdout)
+        for name in names:
+            self.assertIn(name, stdout)
 
     def test_the_status_of_a_plan(self):
         self.planned()

@@ -12,10 +12,10 @@
 
 """An operator adopts 300 disks of another hypervisor, and releases them.
 
-`python -m tests.shows.adopt_many [--lvs NUMBER] FOLDER`, as root, from the top
-of the checkout. It prints the commands of doc/source/adopt-many.rst with their
-output and the seconds that they take, and writes pictures of the terminal and
-the report into the folder.
+`python -m tests.shows.adoption_session [--lvs NUMBER] FOLDER`, as root, from
+the top of the checkout. It prints the commands of doc/source/adopt-many.rst
+with their output and the seconds that they take, and writes pictures of the
+terminal and the report into the folder.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import signal
 import tempfile
 import time
@@ -115,20 +116,23 @@ class Session:
         self._seen: Picture | None = None
 
     def run(self, line: str, status: int = 0, head: int = 12, tail: int = 6,
-            interrupt_at: str = '') -> Picture:
+            interrupt_at: int = 0) -> Picture:
         """Run a command line of the page, and print its output.
 
         :param status: the exit status that it must have
         :param head, tail: lines of its output that the picture has
-        :param interrupt_at: press Ctrl-C when the screen has this text
+        :param interrupt_at: press Ctrl-C when so many volumes are complete;
+            0 for never
         """
         interrupted: list[bool] = []
 
         def watch(lines: list[str], pid: int) -> None:
-            if interrupt_at and not interrupted and any(
-                    interrupt_at in shown for shown in lines[-8:]):
+            bar = re.search(r' (\d+)/\d+$', '\n'.join(lines), re.MULTILINE)
+            if (interrupt_at and not interrupted and bar
+                    and int(bar[1]) >= interrupt_at):
                 interrupted.append(True)
-                (self._folder / 'applying.txt').write_text('\n'.join(lines))
+                self._folder.joinpath('applying.txt').write_text(
+                    '\n'.join(lines))
                 os.killpg(pid, signal.SIGINT)
 
         ended, picture, seconds = self._terminal.run(line, watch)
@@ -157,7 +161,7 @@ def _walk(session: Session, count: int) -> None:
         '--image-property hw_disk_bus=scsi --output plan.yaml')
     session.run(f'{_ADOPTION} apply plan.yaml --dry-run')
     session.run(f'{_ADOPTION} apply plan.yaml --parallel 8', status=130,
-                interrupt_at=f' {count // 3}/')
+                interrupt_at=count // 3)
     session.run(f'{_ADOPTION} status plan.yaml', head=40)
     session.run(f'{_ADOPTION} apply plan.yaml --parallel 8')
     session.run(f'{_ADOPTION} status plan.yaml', head=40)
