@@ -56,8 +56,8 @@ _IN_TREE = 'in-tree'
 _EXTENT = 4 * 1024 ** 2
 _TEMPEST_TESTS = 'manage|cinder_lvm_manage_tempest_plugin'
 
-# Without device-mapper, volumes cannot be cleared, snapshotted or exported, and
-# CINDER_LVM_TYPE=auto, the default, makes thin pools.
+# Without device-mapper, volumes cannot be cleared, snapshotted or exported;
+# and CINDER_LVM_TYPE=auto, the default, makes thin pools.
 # Tempest's master needs the constraints of master in every release.
 _LOCAL_CONF = """[[local|localrc]]
 HOST_IP=127.0.0.1
