@@ -159,6 +159,7 @@ def test_adopt_many(lab, unchanged, tmp_path):
             assert normal(output) == normal(shown)
     shown = re.search(r'^    - volume:\n(      .*\n)+', page_of_many(),
                       re.MULTILINE)
+    assert shown
     entry, = yaml.safe_load(UUID.sub('UUID', shown[0]))
     plan = yaml.safe_load(UUID.sub('UUID', (tmp_path / 'plan.yaml'
                                             ).read_text()))

@@ -58,7 +58,8 @@ _PIP_SETTINGS = ('index-url', 'extra-index-url', 'proxy', 'trusted-host')
 _CERTIFICATES = 'etc/pip-certificates.pem'
 # slirp4netns forwards it to the host's name servers.
 _NAME_SERVER = '10.0.2.3'
-# systemd-nspawn's /dev has no loop devices.
+# systemd-nspawn's /dev has no loop devices. All numbers are the host's, where
+# other programs use the first ones.
 _LOOP_NODES = """[Unit]
 Description=Device nodes of loop devices
 DefaultDependencies=no
@@ -68,7 +69,7 @@ Before=local-fs-pre.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=mknod /dev/loop-control c 10 237
-ExecStart=sh -c 'for n in $(seq 0 63); do mknod /dev/loop$n b 7 $n; done'
+ExecStart=sh -c 'for n in $(seq 0 255); do mknod /dev/loop$n b 7 $n; done'
 ExecStart=sh -c 'chgrp disk /dev/loop*; chmod 660 /dev/loop*'
 
 [Install]
