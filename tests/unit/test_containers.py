@@ -62,7 +62,7 @@ def test_pip_keeps_indexes_on_the_network_and_certificates(prints, tmp_path):
     (root / 'etc').mkdir(parents=True)
     prints(f":env:.cert='{certificates}'\n"
            "global.constraint='/etc/constraints.txt'\n"
-           "global.extra-index-url='file:///opt/pypi https://c/simple'\n"
+           "global.extra-index-url='file:///srv/pypi https://c/simple'\n"
            "global.find-links='/opt/wheels'\n"
            "global.index-url='https://b/simple'\n")
     assert container.pip_conf(root).splitlines()[1:] == [

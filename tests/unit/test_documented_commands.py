@@ -27,6 +27,7 @@ from cinderclient import shell
 from cliff import commandmanager
 from osc_volume_adopt import commands
 from osc_volume_adopt import run_commands
+import oslo_i18n
 import pytest
 
 from tests.lab import documented
@@ -215,6 +216,9 @@ def cinder():
 @pytest.fixture(scope='module')
 def openstack():
     """The commands of the openstack client."""
+    # Some commands cannot be made with the lazy translation that Cinder's
+    # modules enable. The client has a process of its own.
+    oslo_i18n.enable_lazy(False)
     manager = commandmanager.CommandManager('openstack.volume.v3')
     manager.add_command_group('openstack.volume_adoption.v1')
     return manager

@@ -133,14 +133,15 @@ class RunCommandsTest(cases.CommandCase):
         before = self.journal.read_text()
         status, stdout, _ = self.undone('--dry-run')
         self.assertEqual(0, status)
-        self.assertEqual(
-            'data1: volume id-data1\ndata2: volume id-data2\n'
-            'data3: volume id-data3\n3 volumes to unmanage; 0 cannot be '
-            'unmanaged now\n', stdout)
+        # They are in the order in which they were adopted.
+        *volumes, total = stdout.splitlines()
+        self.assertEqual(['data1: volume id-data1', 'data2: volume id-data2',
+                          'data3: volume id-data3'], sorted(volumes))
+        self.assertEqual('3 volumes to unmanage; 0 cannot be unmanaged now',
+                         total)
         status, stdout, _ = self.undone('--dry-run', '-f', 'json')
-        self.assertEqual(
-            {'lv': 'data1', 'volume': 'id-data1', 'snapshots': []},
-            json.loads(stdout)['to_unmanage'][0])
+        self.assertIn({'lv': 'data1', 'volume': 'id-data1', 'snapshots': []},
+                      json.loads(stdout)['to_unmanage'])
         self.assertEqual(before, self.journal.read_text())
         self.assertEqual(3, len(self.cinder.volumes))
 
