@@ -24,7 +24,8 @@ from benchmarks import plots
 from tests.lab import processes
 from tests.lab import signals
 
-NAMES = ('listing', 'api', 'adoption', 'privileges', 'adopt_many')
+NAMES = ('listing', 'api', 'adoption', 'privileges', 'adopt_many',
+         'adopt_projects')
 
 
 def main(names: list[str]) -> None:

@@ -25,6 +25,7 @@ import dataclasses
 from oslo_log import log as logging
 
 from cinder_lvm_manage import errors
+from cinder_lvm_manage import exports
 from cinder_lvm_manage import logical_volume
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import Activation
@@ -42,6 +43,7 @@ _TAG_PREFIX = 'cinder_lvm_manage:'
 _ADOPTER = _TAG_PREFIX + 'id='
 _FORMER_NAME = _TAG_PREFIX + 'name='
 _FORMER_STATE = _TAG_PREFIX + 'was='
+_HOST = _TAG_PREFIX + 'host='
 
 # Cinder's volumes are always active: every operation opens the device.
 READY = Activation(active=True, skipped=False, automatic=True)
@@ -59,11 +61,14 @@ class Journal:
     :ivar adopter: ID of the Cinder volume or snapshot that adopted the LV
     :ivar former_name: the LV's name before the adoption
     :ivar former_state: keys of _STATES: in which ways the LV was not READY
+    :ivar host: host@backend of the cinder-volume that adopted the LV; only
+        recorded in a cluster, and empty otherwise
     """
 
     adopter: str
     former_name: str
     former_state: frozenset[str] = frozenset()
+    host: str = ''
 
     @classmethod
     def of(cls, lv: LogicalVolume) -> Journal | None:
@@ -73,14 +78,17 @@ class Journal:
                  if logical_volume.is_lv_name(name)]
         if len(adopters) != 1 or len(names) != 1:
             return None
+        hosts = [*_values(lv, _HOST), '']
         return cls(adopters[0], names[0],
-                   frozenset(_values(lv, _FORMER_STATE)) & _STATES.keys())
+                   frozenset(_values(lv, _FORMER_STATE)) & _STATES.keys(),
+                   exports.from_tag(hosts[0]))
 
     @property
     def tags(self) -> set[str]:
         """The LV tags that record this."""
         return {_ADOPTER + self.adopter, _FORMER_NAME + self.former_name,
-                *(_FORMER_STATE + state for state in self.former_state)}
+                *(_FORMER_STATE + state for state in self.former_state),
+                *([_HOST + exports.in_tag(self.host)] if self.host else [])}
 
 
 def _values(lv: LogicalVolume, prefix: str) -> list[str]:
@@ -100,7 +108,7 @@ _METADATA_OF_A_SEGMENT = 2048
 
 
 def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
-                    extend: bool) -> int:
+                    extend: bool, host: str = '') -> int:
     """Return by how many bytes adopting the LV grows the metadata at most.
 
     LVM keeps the metadata of a group as text, in an area of fixed size.
@@ -108,8 +116,9 @@ def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
     :param references: how many other LVs name this one in their metadata
     :param name_length: length of the LV's new name
     :param extend: whether the LV is extended too
+    :param host: what the journal records as host
     """
-    journal = Journal('0' * 36, lv.name, frozenset(_STATES))
+    journal = Journal('0' * 36, lv.name, frozenset(_STATES), host)
     tags = sum(len(f'"{tag}", ') for tag in journal.tags)
     names = max(0, name_length - len(lv.name)) * (1 + references)
     return (tags + names + _METADATA_AROUND_TAGS
@@ -119,7 +128,8 @@ def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
 def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
           adopter: str, new_name: str, ready: bool = False,
           extend_to: int | None = None,
-          accept: Callable[[LogicalVolume], None] | None = None) -> None:
+          accept: Callable[[LogicalVolume], None] | None = None,
+          host: str = '') -> None:
     """Rename the LV to Cinder's name, and undo that if a command fails.
 
     This takes three commands, and one more each to activate, to extend and to
@@ -133,6 +143,8 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
     :param accept: called with the LV under its new name if it was not active
         before, while it is active; it raises an LVMManageError to refuse the
         LV
+    :param host: of this cinder-volume, if it is in a cluster
+    :raises LockedElsewhere: in a shared group, another host has the LV active
     :raises VolumeGroupError, AdoptionFailed: the LV's old name, tags and
         activation are restored, or the log reports what could not be. An LV
         that was extended is not reduced.
@@ -142,7 +154,7 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
             f'Cannot rename LV {lv.name} to {new_name}: that name already '
             f'exists in volume group {vg.name}. Rename that LV, then retry')
     activation = READY if ready else lv.activation
-    journal = _journal_of_adoption(lv, adopter, activation)
+    journal = _journal_of_adoption(lv, adopter, activation, host)
     try:
         _put(vg, lv, lv.name, journal.tags,
              activation._replace(active=lv.activation.active))
@@ -211,7 +223,7 @@ def _checked(inventory: Inventory, lv: LogicalVolume, new_name: str,
 
 
 def _journal_of_adoption(lv: LogicalVolume, adopter: str,
-                         activation: Activation) -> Journal:
+                         activation: Activation, host: str) -> Journal:
     name = lv.name
     state = {state for state, fields in _STATES.items()
              for field, was in fields.items()
@@ -225,7 +237,7 @@ def _journal_of_adoption(lv: LogicalVolume, adopter: str,
             # The volume that adopted this LV no longer exists, but never
             # released it (a lost database): the name before it is restored.
             name = earlier.former_name
-    return Journal(adopter, name, frozenset(state))
+    return Journal(adopter, name, frozenset(state), host)
 
 
 def _undo(vg: VolumeGroup, lv: LogicalVolume, journal: Journal,

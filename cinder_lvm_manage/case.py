@@ -179,7 +179,8 @@ class Case(typing.Generic[ClaimT]):
         """Bytes by which managing it makes the group's metadata grow."""
         return adoption.metadata_needed(
             self.lv, len(self.inventory.dependents(self.lv)),
-            self.policy.names.longest, self.extend_to is not None)
+            self.policy.names.longest, self.extend_to is not None,
+            self.policy.adopting_host)
 
     @property
     def dependents(self) -> str:

@@ -34,12 +34,25 @@ _Result = typing.TypeVar('_Result')
 _Method = Callable[_Arguments, _Result]
 
 
+class VolumeLocked(exception.VolumeBackendAPIException):
+    """An LV of a shared group is active on another host.
+
+    peers.routed catches it.
+
+    :ivar lv_name: the LV, or the origin of a thick snapshot
+    """
+
+    def __init__(self, error: errors.LockedElsewhere) -> None:
+        super().__init__(data=str(error))
+        self.lv_name = error.lv_name
+
+
 def translated(action: str) -> Callable[[_Method[_Arguments, _Result]],
                                         _Method[_Arguments, _Result]]:
     """Decorate a method of the driver: its errors become Cinder's.
 
     Each is logged in one line, because Cinder shows no more than a status, and
-    logs a traceback.
+    logs a traceback. LockedElsewhere is not: another host may do the work.
 
     :param action: completes "Failed to ..."; formatted with the method's
         arguments
@@ -53,6 +66,8 @@ def translated(action: str) -> Callable[[_Method[_Arguments, _Result]],
                         **kwargs: _Arguments.kwargs) -> _Result:
             try:
                 return method(*args, **kwargs)
+            except errors.LockedElsewhere as exc:
+                raise VolumeLocked(exc) from exc
             except errors.LVMManageError as exc:
                 error = exc
             # Outside the except clause: in it, oslo.log would append the

@@ -148,7 +148,8 @@ def _volume_owners(lv_names: Collection[str], inventory: Inventory,
 
 
 def _volume_owner(volume: objects.Volume, sign: Sign) -> Owner:
-    return Owner(volume.id, 'volume', volume.host or '', volume.status, sign)
+    return Owner(volume.id, 'volume', volume.cluster_name or volume.host or '',
+                 volume.status, sign)
 
 
 def _snapshot_owners(lv_names: Collection[str], inventory: Inventory,
@@ -180,7 +181,8 @@ def _snapshot_owner(snapshot: objects.Snapshot, sign: Sign,
                     known: Mapping[str, objects.Snapshot]) -> Owner:
     # A snapshot's host is that of its volume, which takes a query. Snapshots
     # of this backend do not need it.
-    host = '' if snapshot.id in known else snapshot.host or ''
+    host = ('' if snapshot.id in known
+            else snapshot.cluster_name or snapshot.host or '')
     return Owner(snapshot.id, 'snapshot', host, snapshot.status, sign)
 
 
@@ -201,6 +203,12 @@ def _provisioning(volume_type_id: str | None) -> frozenset[str]:
             allowed = {each for each in allowed if extra_specs_ops.match(
                 str(each == _CAPABILITIES[name]), wanted)}
     return frozenset(allowed)
+
+
+def volumes_of(cluster: str) -> list[objects.Volume]:
+    """Return the volumes of a cluster."""
+    return list(objects.VolumeList.get_all(
+        context.get_admin_context(), filters={'cluster_name': cluster}))
 
 
 def incomplete(adopters: Collection[str]) -> set[str]:

@@ -109,7 +109,9 @@ class Policy:
     """How the backend's volumes are provisioned, and what its options allow.
 
     :ivar names: how Cinder names its volumes
-    :ivar host: host@backend of this backend
+    :ivar host: host@backend of this backend; of its cluster, if it is in one
+    :ivar adopting_host: what an adoption records as its host: host@backend in
+        a cluster, empty otherwise
     :ivar thin_pool: the pool of the backend's volumes; None if they are thick
     :ivar in_use: an open LV may be managed
     :ivar without_device_mapper: an LV whose state LVM cannot determine may be
@@ -122,6 +124,7 @@ class Policy:
 
     names: CinderNames
     host: str = ''
+    adopting_host: str = ''
     thin_pool: str | None = None
     in_use: bool = False
     without_device_mapper: bool = False

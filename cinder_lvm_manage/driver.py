@@ -45,7 +45,6 @@ from cinder_lvm_manage import errors
 from cinder_lvm_manage import listing
 from cinder_lvm_manage import opts
 from cinder_lvm_manage import verdict
-from cinder_lvm_manage.any_size import AnySizeLVMDriver
 from cinder_lvm_manage.block_device import User
 from cinder_lvm_manage.cinder_errors import translated
 from cinder_lvm_manage.cinder_errors import without_attribute_errors
@@ -54,10 +53,13 @@ from cinder_lvm_manage.claim import Policy
 from cinder_lvm_manage.claim import SnapshotClaim
 from cinder_lvm_manage.claim import VolumeClaim
 from cinder_lvm_manage.contents import Contents
+from cinder_lvm_manage.exclusive_activation import Held
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
+from cinder_lvm_manage.peers import routed
 from cinder_lvm_manage.reference import Reference
+from cinder_lvm_manage.shared_group import SharedGroupLVMDriver
 from cinder_lvm_manage.verdict import Verdict
 from cinder_lvm_manage.volume_group import VolumeGroup
 
@@ -83,7 +85,7 @@ Claimant = Callable[[LogicalVolume, Inventory], VolumeClaim | SnapshotClaim]
 
 
 @interface.volumedriver
-class LVMManageDriver(AnySizeLVMDriver):
+class LVMManageDriver(SharedGroupLVMDriver):
     """Cinder's LVM driver, which also manages the LVs that already exist."""
 
     VERSION = '1.0.0'
@@ -117,8 +119,11 @@ class LVMManageDriver(AnySizeLVMDriver):
 
     @translated('look for interrupted adoptions')
     def _report_interrupted_adoptions(self) -> None:
+        # What another service of the cluster adopts may not be recorded yet.
+        running = self._peers.running() if self._peers else set()
         journals = {lv: journal for lv in self._volume_group.inventory().lvs
-                    if (journal := adoption.Journal.of(lv))}
+                    if (journal := adoption.Journal.of(lv))
+                    and journal.host not in running}
         incomplete = cinder_records.incomplete(
             {journal.adopter for journal in journals.values()})
         for lv, journal in journals.items():
@@ -144,21 +149,27 @@ class LVMManageDriver(AnySizeLVMDriver):
         return self._candidate(existing_ref,
                                self._volume_claimant(volume)).lv.size_gib
 
+    @routed
     @translated('manage existing LV {existing_ref} as volume {volume.id}')
     def manage_existing(self, volume: objects.Volume,
                         existing_ref: object) -> None:
         """Rename the LV to the volume's name.
 
-        It raises the same errors as manage_existing_get_size.
+        In a shared group, the LV is inactive after that. It raises the same
+        errors as manage_existing_get_size.
         """
         cinder_records.withdraw_if_it_fails(volume, 'launched_at')
         with self._group_locked():
             found = self._candidate(existing_ref,
                                     self._volume_claimant(volume))
+            if self._on_demand:
+                self._examine(found)
             adoption.adopt(self._volume_group, found.inventory, found.lv,
-                           volume.id, volume.name, ready=True,
+                           volume.id, volume.name, ready=not self._on_demand,
                            extend_to=found.verdict.extend_to,
-                           accept=self._acceptance(found))
+                           accept=(None if self._on_demand
+                                   else self._acceptance(found)),
+                           host=self._policy.adopting_host)
 
     @translated('list manageable volumes')
     @without_attribute_errors
@@ -179,12 +190,14 @@ class LVMManageDriver(AnySizeLVMDriver):
         return self._entries(lvs, inventory, cinder_records.volume_claims(
             [lv.name for lv in lvs], inventory, names, cinder_volumes))
 
+    @routed
     @translated('unmanage volume {volume.id}')
     def unmanage(self, volume: objects.Volume) -> None:
         """Restore the LV's old name, and keep its data."""
         with self._group_locked():
             self._release(f'volume {volume.id}', volume.id, volume.name)
 
+    @routed
     def delete_volume(self, volume: objects.Volume) -> None:
         """Delete the LV, or release it if the volume was never available.
 
@@ -228,6 +241,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         return self._candidate(existing_ref,
                                self._snapshot_claimant(snapshot)).lv.size_gib
 
+    @routed
     @translated('manage existing LV {existing_ref} as snapshot {snapshot.id}')
     def manage_existing_snapshot(self, snapshot: objects.Snapshot,
                                  existing_ref: object) -> dict[str, str]:
@@ -242,10 +256,15 @@ class LVMManageDriver(AnySizeLVMDriver):
         with self._group_locked():
             found = self._candidate(existing_ref,
                                     self._snapshot_claimant(snapshot))
-            adoption.adopt(self._volume_group, found.inventory, found.lv,
-                           snapshot.id,
-                           self._policy.names.of_snapshot(snapshot.name),
-                           accept=self._acceptance(found))
+            with self._origin_held(found.lv) as held:
+                if held:
+                    self._accept_held(found, held)
+                adoption.adopt(self._volume_group, found.inventory, found.lv,
+                               snapshot.id,
+                               self._policy.names.of_snapshot(snapshot.name),
+                               accept=(None if held
+                                       else self._acceptance(found)),
+                               host=self._policy.adopting_host)
         return {'provider_id': found.lv.uuid}
 
     @translated('list manageable snapshots')
@@ -268,6 +287,7 @@ class LVMManageDriver(AnySizeLVMDriver):
         return self._entries(lvs, inventory, cinder_records.snapshot_claims(
             [lv.name for lv in lvs], inventory, names, cinder_snapshots))
 
+    @routed
     @translated('unmanage snapshot {snapshot.id}')
     def unmanage_snapshot(self, snapshot: objects.Snapshot) -> None:
         """Restore the LV's old name, and keep its data."""
@@ -275,6 +295,7 @@ class LVMManageDriver(AnySizeLVMDriver):
             self._release(f'snapshot {snapshot.id}', snapshot.id,
                           self._policy.names.of_snapshot(snapshot.name))
 
+    @routed
     def delete_snapshot(self, snapshot: objects.Snapshot) -> None:
         """Delete the LV, or release it if the snapshot was never available."""
         # Cinder's own code passes a dict for a temporary snapshot.
@@ -347,6 +368,33 @@ class LVMManageDriver(AnySizeLVMDriver):
         return verdict.judge(lv, inventory, claim, policy, users,
                              self._contents([lv], {lv.name: claim})[lv.name])
 
+    def _examine(self, found: Candidate) -> None:
+        """Check that no other host uses the LV, and what it contains.
+
+        The LV is inactive after that, unless something here holds it open.
+
+        :raises LockedElsewhere: another host has it active
+        :raises NotManageable: it contains no disk for a volume
+        """
+        with self._held(found.lv.name) as held:
+            if held is None:
+                return
+            self._accept_held(found, held)
+            if not found.lv.is_open:
+                held.end()
+
+    def _accept_held(self, found: Candidate, held: Held) -> None:
+        """Judge the contents of an LV that is active only now."""
+        accept = self._acceptance(found)
+        if accept and not held.was_active:
+            accept(found.lv)
+
+    def _origin_held(self, lv: LogicalVolume
+                     ) -> contextlib.AbstractContextManager[Held | None]:
+        """Hold the origin of a thick snapshot, for which LVM has no lock."""
+        return (self._held(lv.name) if 'thicksnapshot' in lv.roles
+                else contextlib.nullcontext())
+
     def _acceptance(self, found: Candidate
                     ) -> Callable[[LogicalVolume], None] | None:
         """Return what judges the contents of an LV once it is active.
@@ -417,8 +465,9 @@ class LVMManageDriver(AnySizeLVMDriver):
                         {'name': lv_name, 'vg': inventory.vg_name,
                          'what': what})
             return
-        adoption.release(self._volume_group, inventory, lv,
-                         self.configuration.lvm_manage_restore_name)
+        with self._origin_held(lv):
+            adoption.release(self._volume_group, inventory, lv,
+                             self.configuration.lvm_manage_restore_name)
 
     @translated('release the LV of {what}')
     def _undo_adoption(self, what: str, adopter: str, lv_name: str) -> bool:
@@ -431,8 +480,9 @@ class LVMManageDriver(AnySizeLVMDriver):
             lv = adoption.adopted_by(inventory, adopter, lv_name)
             if lv is None or adoption.Journal.of(lv) is None:
                 return False
-            name = adoption.release(self._volume_group, inventory, lv,
-                                    restore_name=True)
+            with self._origin_held(lv):
+                name = adoption.release(self._volume_group, inventory, lv,
+                                        restore_name=True)
         LOG.warning('Managing %(what)s never completed; its LV (UUID '
                     '%(uuid)s) was released as %(name)s, not deleted.',
                     {'what': what, 'uuid': lv.uuid, 'name': name})
@@ -483,7 +533,8 @@ class LVMManageDriver(AnySizeLVMDriver):
         return Policy(
             names=CinderNames(CONF.volume_name_template,
                               CONF.snapshot_name_template),
-            host=self.host or '',
+            host=self.cluster_name or self.host or '',
+            adopting_host=self.host if self.cluster_name else '',
             thin_pool=(self.vg.vg_thin_pool if settings.lvm_type == 'thin'
                        else None),
             in_use=settings.lvm_manage_in_use,

@@ -57,6 +57,23 @@ class LVMCommandFailed(VolumeGroupError):
         self.messages = tuple(messages)
 
 
+class LockedElsewhere(LVMCommandFailed):
+    """LVM cannot lock an LV of a shared group: another host has it active.
+
+    :ivar lv_name: the LV whose lock it is
+    """
+
+    def __init__(self, lv_name: str, command: Sequence[str], shown: str,
+                 exit_code: int | str | None,
+                 messages: Sequence[str]) -> None:
+        super().__init__(command, shown, exit_code, messages)
+        self.lv_name = lv_name
+
+
+class ClusterRefused(LVMManageError):
+    """The backend cannot be in a cluster as it is configured."""
+
+
 class AdoptionFailed(LVMManageError):
     """The adopted LV is not in the state that Cinder needs."""
 

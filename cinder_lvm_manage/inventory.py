@@ -112,6 +112,7 @@ class Inventory:
     :ivar images: by LV name; LVs with a single image are left out
     :ivar duplicates: paths of devices that are a second copy of a physical
         volume of the group
+    :ivar shared: several hosts use the group, with lvmlockd
     :ivar locked: False if LVM read the shared group without its lock
     :ivar unknown_types: types of segments that this LVM does not know
     """
@@ -126,6 +127,7 @@ class Inventory:
     physical_volumes: tuple[PhysicalVolume, ...]
     images: Mapping[str, Images]
     lvs: tuple[LogicalVolume, ...]
+    shared: bool = False
     duplicates: tuple[str, ...] = ()
     locked: bool = True
     unknown_types: tuple[str, ...] = ()
@@ -133,7 +135,7 @@ class Inventory:
     # The report's fields of the group itself, as from_report reads them.
     VG_FIELDS: typing.ClassVar = (
         'vg_name', 'vg_exported', 'vg_partial', 'vg_permissions',
-        'vg_extent_size', 'vg_mda_free', 'vg_tags')
+        'vg_extent_size', 'vg_mda_free', 'vg_tags', 'vg_shared')
 
     @classmethod
     def from_report(cls, text: str, vg_name: str,
@@ -165,6 +167,7 @@ class Inventory:
                 images={row['lv_name'].strip('[]'): Images.from_report(row)
                         for row in report['seg']},
                 lvs=tuple(map(LogicalVolume.from_report, report['lv'])),
+                shared=logical_volume.flag(vg['vg_shared']),
                 duplicates=_duplicates(warnings, pvs),
                 locked=not any(map(_NO_LOCK.search, warnings)),
                 unknown_types=tuple(sorted({

@@ -155,6 +155,9 @@ def _extra_info(lv: LogicalVolume, inventory: Inventory, verdict: Verdict,
     if journal := adoption.Journal.of(lv):
         info['adopter'] = journal.adopter
         info['former_name'] = journal.former_name
+    if inventory.shared and not lv.activation.active:
+        # LVM knows it only when it tries to lock the LV.
+        info['active_elsewhere'] = 'unknown'
     if users:
         info['users'] = ', '.join(user.what for user in users)
     return info

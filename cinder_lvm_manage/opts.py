@@ -68,6 +68,12 @@ manage_opts = [
              'an unmanage is stopped and considered failed. A request that '
              'waits for another one on its volume group fails after five '
              'times as long.'),
+    cfg.BoolOpt(
+        'lvm_manage_local_coordinator',
+        default=False,
+        help='Start in a cluster even if backend_url in section coordination '
+             'is one that only the processes of one host share. Only for '
+             'tests on one host.'),
 ]
 
 

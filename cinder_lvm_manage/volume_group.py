@@ -132,6 +132,10 @@ _HARMLESS = re.compile('|'.join((
 _SEGMENTATION_FAULT = 139
 
 
+# lvm2 lib/locking/lvmlockd.c, lockd_lv_name.
+_LOCKED_ELSEWHERE = re.compile(r'LV locked by other host: [^/]+/(\S+)')
+
+
 # Prints block_device.OpenFiles.lines. It reads only fd and mountinfo of each
 # /proc/PID, and only looks at files in a /dev: a file server may not answer.
 # grep's patterns are appended. The options are those of GNU find, stat and
@@ -241,7 +245,12 @@ class VolumeGroup(executor.Executor):
             in (line.partition('=') for line in lines.splitlines())})
 
     def rename(self, lv_name: str, new_name: str) -> None:
-        """:raises VolumeGroupError: LVM refused, or the new name is invalid"""
+        """Rename an LV.
+
+        :raises LockedElsewhere: another host has it active; LVM does not check
+            this for a thick snapshot
+        :raises VolumeGroupError: LVM refused, or the new name is invalid
+        """
         if not logical_volume.is_lv_name(new_name):
             raise errors.VolumeGroupError(
                 f'LV {lv_name} cannot be named {new_name!r}: LVM allows '
@@ -264,7 +273,11 @@ class VolumeGroup(executor.Executor):
         self._run('lvchange', *options, f'{self.name}/{lv_name}')
 
     def activate(self, lv_name: str) -> None:
-        """:raises VolumeGroupError: LVM refused"""
+        """Activate the LV; exclusively in a shared group, see lvmlockd(8).
+
+        :raises LockedElsewhere: another host has it active
+        :raises VolumeGroupError: LVM refused
+        """
         self._run('lvchange', '--activate', 'y', '--yes',
                   '--ignoreactivationskip', f'{self.name}/{lv_name}')
 
@@ -370,9 +383,15 @@ class VolumeGroup(executor.Executor):
                 'LVM command that holds its lock; or raise '
                 'lvm_manage_command_timeout') from exc
         except processutils.ProcessExecutionError as exc:
-            raise errors.LVMCommandFailed(
-                command, shown, exc.exit_code,
-                _messages(exc.stderr or exc.description or '')) from exc
+            messages = _messages(exc.stderr or exc.description or '')
+            locked = next(filter(None, map(_LOCKED_ELSEWHERE.search,
+                                           messages)), None)
+            if locked:
+                raise errors.LockedElsewhere(
+                    locked[1], command, shown, exc.exit_code,
+                    messages) from exc
+            raise errors.LVMCommandFailed(command, shown, exc.exit_code,
+                                          messages) from exc
         messages = _messages(err)
         if messages:
             LOG.warning('`%(command)s` succeeded, but LVM printed: '

@@ -35,6 +35,11 @@ from osc_volume_adopt.snapshots import Snapshot
 _MICROVERSION = '3.17'
 _TRANSFERS = '3.55'
 _PAGE = 1000
+# In seconds without an answer: for ever is too long if the network drops
+# packets. A backend lists its LVs while the request waits, for as long as
+# Cinder's RPC timeout lets it.
+_TIMEOUT = 120
+_TIMEOUT_OF_LISTING = 600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +110,9 @@ class CinderApi:
             'limit': _PAGE, 'sort': 'reference:asc'}
         marker = None
         while True:
-            rows = self._request('GET', f'/manageable_{what}/detail',
-                                 params=query)[f'manageable-{what}']
+            rows = self._request(
+                'GET', f'/manageable_{what}/detail', params=query,
+                timeout=_TIMEOUT_OF_LISTING)[f'manageable-{what}']
             yield from rows
             if not rows:
                 return
@@ -123,6 +129,43 @@ class CinderApi:
         volume = {**location.query, 'ref': dict(reference), **fields}
         return str(self._request('POST', '/manageable_volumes', json={
             'volume': volume})['volume']['id'])
+
+    def may_manage(self, location: Location) -> bool:
+        """Return whether Cinder lets this token list a backend's LVs.
+
+        Cinder's policies have the same default for that and for managing.
+        """
+        try:
+            self._request('GET', '/manageable_volumes',
+                          params=location.query | {'limit': 1})
+        except exceptions.ForbiddenException:
+            return False
+        return True
+
+    def manage_snapshot(self, volume_id: str, reference: Mapping[str, str],
+                        fields: Mapping[str, Any]) -> str:
+        """Have Cinder manage an LV as a snapshot; return the snapshot's ID.
+
+        The snapshot belongs to the project of the token, whoever has the
+        volume.
+        """
+        snapshot = {'volume_id': volume_id, 'ref': dict(reference), **fields}
+        return str(self._request('POST', '/manageable_snapshots', json={
+            'snapshot': snapshot})['snapshot']['id'])
+
+    def snapshot(self, snapshot_id: str) -> dict[str, Any] | None:
+        """Return the snapshot, or None if there is none."""
+        try:
+            found: dict[str, Any] = self._request(
+                'GET', f'/snapshots/{snapshot_id}')['snapshot']
+        except exceptions.NotFoundException:
+            return None
+        return found
+
+    def unmanage_snapshot(self, snapshot_id: str) -> None:
+        """Have Cinder unmanage a snapshot."""
+        self._request('POST', f'/snapshots/{snapshot_id}/action',
+                      json={'os-unmanage': {}})
 
     def set_image_properties(self, volume_id: str,
                              properties: Mapping[str, str]) -> None:
@@ -160,7 +203,7 @@ class CinderApi:
                     'project_id': project_id})
                 if volume['os-vol-tenant-attr:tenant_id'] == project_id)
 
-    def volumes(self) -> Iterator[dict[str, Any]]:
+    def all_volumes(self) -> Iterator[dict[str, Any]]:
         """Yield the volumes of all projects."""
         return self._pages('volumes', {})
 
@@ -232,6 +275,16 @@ class CinderApi:
         found = identity.find_project(name_or_id)
         return found.id if found else None
 
+    def project_name(self, project_id: str) -> str:
+        """Return the name of a project; its ID if it is not visible."""
+        identity: Any = self._connection.identity
+        try:
+            found = identity.find_project(project_id)
+        except (exceptions.SDKException, connection_errors.ClientException):
+            # Whoever may not see projects, or has no Keystone, has IDs.
+            return project_id
+        return str(found.name) if found else project_id
+
     def for_project(self, project_id: str) -> CinderApi:
         """Return the API with a token of the same user for another project.
 
@@ -252,11 +305,13 @@ class CinderApi:
 
         If the receiver cannot accept it, the transfer is cancelled.
         """
-        # An older transfer cannot be accepted: only its creator has the key.
-        self.cancel_transfer(volume_id)
-        created = self._request('POST', '/volume-transfers', json={
-            'transfer': {'volume_id': volume_id}},
-            microversion=_TRANSFERS)['transfer']
+        try:
+            created = self._create_transfer(volume_id)
+        except exceptions.BadRequestException:
+            # There may be an older one, which only its creator has the key
+            # to accept.
+            self.cancel_transfer(volume_id)
+            created = self._create_transfer(volume_id)
         try:
             receiver._request(
                 'POST', f"/volume-transfers/{created['id']}/accept",
@@ -265,6 +320,13 @@ class CinderApi:
         except exceptions.HttpException:
             self.cancel_transfer(volume_id)
             raise
+
+    def _create_transfer(self, volume_id: str) -> dict[str, str]:
+        created: dict[str, str] = self._request(
+            'POST', '/volume-transfers', json={
+                'transfer': {'volume_id': volume_id}},
+            microversion=_TRANSFERS)['transfer']
+        return created
 
     def cancel_transfer(self, volume_id: str) -> None:
         """Cancel the volume's transfer, if there is one."""
@@ -293,6 +355,7 @@ class CinderApi:
     def _request(self, method: str, path: str,
                  microversion: str = _MICROVERSION, **options: Any) -> Any:
         response = self._connection.block_storage.request(
-            path, method, microversion=microversion, **options)
+            path, method, microversion=microversion,
+            **{'timeout': _TIMEOUT, **options})
         exceptions.raise_from_response(response)
         return response.json() if response.content else None

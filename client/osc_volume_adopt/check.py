@@ -32,24 +32,22 @@ import logging
 import shlex
 from typing import Any
 
+from osc_volume_adopt import projects
 from osc_volume_adopt import scheduler
 from osc_volume_adopt import volume_names
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.api import Service
 from osc_volume_adopt.api import VolumeType
 from osc_volume_adopt.errors import BackendError
-from osc_volume_adopt.errors import TokenError
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import LVM_MANAGE
 from osc_volume_adopt.manageable import Manageable
 from osc_volume_adopt.plan import Entry
 from osc_volume_adopt.problems import Problem
+from osc_volume_adopt.projects import Projects
+from osc_volume_adopt.snapshots import Snapshot
 
 LOG = logging.getLogger(__name__)
-
-# By a project's name or ID in a plan: its ID, and the API with a token for it.
-Receivers = Mapping[str, tuple[str, CinderApi]]
-
 
 def require_service(api: CinderApi, location: Location) -> list[Service]:
     """Return the services that run the backend.
@@ -128,39 +126,13 @@ def require_services_of(api: CinderApi,
         require_service(api, location)
 
 
-def receivers(api: CinderApi, entries: Collection[Entry]
-              ) -> tuple[Receivers, list[Problem]]:
-    """Return access to the projects of these entries, and what prevents it."""
-    found: dict[str, tuple[str, CinderApi]] = {}
-    problems = []
-    for name in sorted({entry.project for entry in entries
-                        if entry.project}):
-        project_id = api.project_id(name)
-        if project_id is None:
-            problems.append(Problem(
-                f'project {name} not found, or not visible to you'))
-        elif project_id == api.own_project():
-            found[name] = project_id, api
-        else:
-            try:
-                found[name] = project_id, api.for_project(project_id)
-            except TokenError as exc:
-                problems.append(Problem(
-                    f'volumes cannot be transferred to project {name}, '
-                    f'because you cannot get a token for it: {exc}',
-                    remedy='you need a role in that project, and credentials '
-                           'that can be used for several projects, such as a '
-                           'password'))
-    return found, problems
-
-
 def problems(api: CinderApi, entries: Collection[Entry], parallel: int,
-             receivers: Receivers) -> list[Problem]:
+             access: Projects) -> list[Problem]:
     """Return everything that keeps these entries from being adopted.
 
     :param entries: those whose adoption has not started
     :param parallel: how many volumes are adopted at the same time
-    :param receivers: access to the projects of these entries
+    :param access: access to the projects of these entries
     :raises BackendError: the backend is down, or does not exist
     """
     types: dict[Location, _Types] = {}
@@ -168,26 +140,29 @@ def problems(api: CinderApi, entries: Collection[Entry], parallel: int,
     for location, theirs in _by_location(entries).items():
         services = require_service(api, location)
         lvs = _Listing(api.manageable(location))
-        types[location] = _Types(location, api, receivers, services)
+        types[location] = _Types(location, api, access, services)
         found += (problem for entry in theirs for problem
                   in types[location].problems(entry, lvs.find(entry)))
         found += _zone_problems(services, theirs)
         found += (problem for entry in theirs
                   for problem in lvs.problems(location, entry))
+        if any(entry.snapshots for entry in theirs):
+            found += _snapshot_problems(
+                location, theirs, api.manageable_snapshots(location))
     if entries:
-        found += _quota_problems(api, entries, parallel, receivers, types)
+        found += _quota_problems(api, entries, parallel, access, types)
         found += volume_names.problems(
-            entries, lambda entry: _project_of(entry, api, receivers),
+            entries, lambda entry: _project_of(entry, api, access),
             api.volumes_in)
     return found
 
 
-def _project_of(entry: Entry, api: CinderApi, receivers: Receivers
+def _project_of(entry: Entry, api: CinderApi, access: Projects
                 ) -> str | None:
     """Return the ID of the project of the entry's volume, if it is known."""
     if entry.project is None:
         return api.own_project()
-    return receivers[entry.project][0] if entry.project in receivers else None
+    return access[entry.project].id if entry.project in access else None
 
 
 def _by_location(entries: Iterable[Entry]) -> dict[Location, list[Entry]]:
@@ -201,13 +176,13 @@ class _Types:
     """Volume types, and whether entries of one backend can have them."""
 
     def __init__(self, location: Location, api: CinderApi,
-                 receivers: Receivers, services: Iterable[Service]) -> None:
+                 access: Projects, services: Iterable[Service]) -> None:
         self._location = location
         # The scheduler goes by a cluster, where there is one.
         self._clusters = {each.cluster for each in services if each.cluster}
         self._backends = {location.name, *self._clusters}
         self._api = api
-        self._receivers = receivers
+        self._access = access
         self._unsuitable: dict[str, list[str]] = {}
         self._projects = functools.cache(api.type_projects)
 
@@ -253,7 +228,7 @@ class _Types:
         for text in self._unsuitable[found.id]:
             yield Problem(text, entry.source)
         name = f'volume type {found.name!r}'
-        owner = _project_of(entry, self._api, self._receivers)
+        owner = _project_of(entry, self._api, self._access)
         if not found.is_public and owner and (
                 owner not in self._projects(found.id)):
             yield Problem(
@@ -306,8 +281,33 @@ def _zone_problems(services: Iterable[Service],
                 f"of the backend, {', '.join(sorted(zones))}", entry.source)
 
 
+def _snapshot_problems(location: Location, entries: Iterable[Entry],
+                       listed: Iterable[Snapshot]) -> Iterator[Problem]:
+    by_place = {snapshot.lv.place: snapshot for snapshot in listed}
+    for entry in entries:
+        for planned in entry.snapshots:
+            name = planned.lv_name
+            snapshot = by_place.get((location, name))
+            if snapshot is None:
+                yield Problem(f'its snapshot {name} not found on {location}',
+                              entry.source)
+            elif planned.source_id != snapshot.lv.source_id:
+                yield Problem(
+                    f'another snapshot is named {name} now: its UUID is '
+                    f'{snapshot.lv.source_id}, not {planned.source_id}',
+                    entry.source)
+            elif snapshot.origin != entry.lv_name:
+                yield Problem(f'{name} is a snapshot of {snapshot.origin}',
+                              entry.source)
+            elif not snapshot.can_follow:
+                for reason in snapshot.lv.reasons:
+                    yield Problem(
+                        f'its snapshot {name} is not safe to manage: '
+                        f'{reason.statement}', entry.source, reason.remedy)
+
+
 def _quota_problems(api: CinderApi, entries: Collection[Entry], parallel: int,
-                    receivers: Receivers, types: Mapping[Location, _Types]
+                    access: Projects, types: Mapping[Location, _Types]
                     ) -> Iterator[Problem]:
     own = api.own_project()
     by_project: dict[str, list[Entry]] = defaultdict(list)
@@ -315,14 +315,15 @@ def _quota_problems(api: CinderApi, entries: Collection[Entry], parallel: int,
     for entry in entries:
         if entry.project is None:
             by_project[own].append(entry)
-        elif entry.project in receivers:
-            project_id = receivers[entry.project][0]
+        elif entry.project in access:
+            project_id = access[entry.project].id
             by_project[project_id].append(entry)
             names.setdefault(project_id, f'project {entry.project}')
     # Until a volume is transferred, it counts against the caller's quota. Each
     # worker transfers its volume before it starts the next one.
     passing = sorted((entry for project_id, theirs in by_project.items()
-                      if project_id != own for entry in theirs),
+                      if project_id != own for entry in theirs
+                      if not projects.direct(entry, access)),
                      key=lambda entry: entry.gib)
     by_project[own] += passing[-parallel:]
     for project_id, theirs in by_project.items():
@@ -339,7 +340,11 @@ def _quota_problems_of(project: str, quota: Mapping[str, Mapping[str, int]],
         of_type = types[entry.location].of(entry)
         for suffix in ['', f'_{of_type.name}'] if of_type else ['']:
             wanted[f'volumes{suffix}'] += 1
-            wanted[f'gigabytes{suffix}'] += entry.gib
+            # Each snapshot counts as its volume does.
+            wanted[f'gigabytes{suffix}'] += entry.gib * (
+                1 + len(entry.snapshots))
+            if entry.snapshots:
+                wanted[f'snapshots{suffix}'] += len(entry.snapshots)
     for name, count in wanted.items():
         of = quota.get(name, {'limit': -1})
         left = of['limit'] - of.get('in_use', 0) - of.get('reserved', 0)

@@ -19,6 +19,7 @@ and the CSV files that `plan --csv` reads follow.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
@@ -77,6 +78,11 @@ COLUMNS = (
     Column('Owner', lambda lv: lv.owner,
            'the other system that created the LV, if it is known'),
     Column('Contents', lambda lv: lv.contents, 'what the LV contains'),
+    Column('Snapshots', lambda lv: format_columns.ListColumn(
+               list(lv.snapshots)),
+           'the snapshots of the LV that Cinder does not manage; a table has '
+           'the column if there are any',
+           sort_by=lambda lv: len(lv.snapshots), in_table=False),
     Column('Layout', lambda lv: lv.layout, 'lv_layout of lvs(8)',
            in_table=False),
     Column('Tags', lambda lv: lv.tags, 'the tags of the LV', in_table=False),
@@ -94,7 +100,7 @@ _BY_SORT_KEY: Mapping[str, Column] = {
 SORT_KEYS = tuple(_BY_SORT_KEY)
 
 
-def of_table(lvs: Iterable[Manageable], backends: int
+def of_table(lvs: Collection[Manageable], backends: int
              ) -> tuple[Column, ...]:
     """Return the columns of a table for people.
 
@@ -103,6 +109,8 @@ def of_table(lvs: Iterable[Manageable], backends: int
     wanted = {column.title for column in COLUMNS if column.in_table}
     if backends > 1:
         wanted.add('Backend')
+    if any(lv.snapshots for lv in lvs):
+        wanted.add('Snapshots')
     # Not every driver has codes.
     if any(not reason.code for lv in lvs for reason in lv.reasons):
         wanted.add('Reasons')

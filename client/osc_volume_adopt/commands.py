@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""openstack volume adoption list, show, plan, apply and undo."""
+"""openstack volume adoption list, show and plan."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ import argparse
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import itertools
+import logging
 import pathlib
 from typing import Any
+from typing import TypeAlias
 
 from cliff import columns as cliff_columns
-from osc_lib import exceptions as osc_exceptions
+from openstack import exceptions
+from osc_lib.cli import format_columns
 from osc_lib.cli import parseractions
 from osc_lib.command import command
 from oslo_utils import units
@@ -32,74 +36,33 @@ from osc_volume_adopt import check
 from osc_volume_adopt import columns
 from osc_volume_adopt import csv_file
 from osc_volume_adopt import errors
-from osc_volume_adopt import journal
 from osc_volume_adopt import problems
-from osc_volume_adopt import run
+from osc_volume_adopt import projects
 from osc_volume_adopt import selection
+from osc_volume_adopt import snapshots
 from osc_volume_adopt import text
 from osc_volume_adopt.api import CinderApi
+from osc_volume_adopt.command import Command
+from osc_volume_adopt.command import EXIT_STATUS
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import LVM_MANAGE
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.manageable import Place
 from osc_volume_adopt.manageable import Reason
 from osc_volume_adopt.plan import Plan
-from osc_volume_adopt.progress import Progress
-from osc_volume_adopt.run import Outcome
+from osc_volume_adopt.snapshots import Snapshot
 from osc_volume_adopt.volume_options import ImageProperty
 from osc_volume_adopt.volume_options import VolumeOptions
 
-# The client itself exits with 1 after an error, 2 if arguments are invalid,
-# and 130 after Ctrl-C.
-_INCOMPLETE = 3
+LOG = logging.getLogger(__name__)
 
-_EXIT_STATUS = """
-exit status::
+_UNAUTHORIZED = (401, 403)
 
-  0    success
-  1    an error, described on stderr
-  2    invalid arguments
-  130  interrupted by Ctrl-C
-"""
-_EXIT_STATUS_OF_RUN = """
-exit status::
-
-  0    success
-  1    an error, described on stderr; no volume was changed by this command
-  2    invalid arguments
-  3    some volumes failed, or their outcome is unknown; run the command again
-  130  interrupted by Ctrl-C; run the command again
-"""
+# The snapshots of each LV that has any.
+_Snapshots: TypeAlias = Mapping[Place, list[Snapshot]]
 
 
-class _Command(command.Command):
-    """What the five commands have in common."""
-
-    @property
-    def api(self) -> CinderApi:
-        """Cinder, as the client's options say."""
-        # plugin.py makes it an attribute.
-        manager: Any = self.app.client_manager
-        api: CinderApi = manager.volume_adoption
-        return api
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        # Keeps the lines of the examples.
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        return parser
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; show every expected error as a CommandError.
-
-        The client prints that on stderr and exits with status 1.
-        """
-        try:
-            return super().run(parsed_args)
-        except (errors.AdoptionError, *errors.API_ERRORS) as exc:
-            raise osc_exceptions.CommandError(errors.explain(exc)) from exc
-
-
-class ListAdoption(_Command, command.Lister):
+class ListAdoption(Command, command.Lister):
     """List logical volumes that can be managed, and why others cannot.
 
     GiB is the size that Cinder would record. Codes identify the reasons why a
@@ -113,7 +76,7 @@ class ListAdoption(_Command, command.Lister):
   openstack volume adoption list --host lab@lvm#lvm --reason in-use
   openstack volume adoption list --host lab@lvm#lvm --match 'vm-*' \\
       -f csv > lvs.csv
-""" + _EXIT_STATUS
+""" + EXIT_STATUS
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -138,7 +101,7 @@ class ListAdoption(_Command, command.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        listed = list(_listed(self.api, parsed_args))
+        listed = list(_listed(self.api, parsed_args)[0])
         lvs = columns.in_order(
             (lv for lv in selection.selected(listed, parsed_args)
              if not (parsed_args.unmanaged and lv.cinder_id)
@@ -163,13 +126,16 @@ class ListAdoption(_Command, command.Lister):
         return status
 
 
-class ShowAdoption(_Command, command.ShowOne):
-    """Show a logical volume and what managing it would do."""
+class ShowAdoption(Command, command.ShowOne):
+    """Show a logical volume and what managing it would do.
+
+    A name from before the adoption shows the logical volume that had it.
+    """
 
     _epilog: Any = """example::
 
   openstack volume adoption show --host lab@lvm#lvm data1
-""" + _EXIT_STATUS
+""" + EXIT_STATUS
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -180,18 +146,22 @@ class ShowAdoption(_Command, command.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        for lv in _listed(self.api, parsed_args):
-            if parsed_args.lv in (lv.name, lv.source_id, lv.cinder_id,
-                                  *lv.reference.values()):
-                shown = _all_of(lv)
-                return tuple(shown), tuple(shown.values())
+        word = parsed_args.lv
+        lvs = list(_listed(self.api, parsed_args)[0])
+        # An LV that has the name now comes before one that had it.
+        for lv in [*(lv for lv in lvs if word in (
+                       lv.name, lv.source_id, lv.cinder_id,
+                       *lv.reference.values())),
+                   *(lv for lv in lvs if word == lv.former_name)]:
+            shown = _all_of(lv)
+            return tuple(shown), tuple(shown.values())
         raise errors.InputError(
             f'{parsed_args.lv} not found on '
             f"{', '.join(map(str, _locations(parsed_args)))}. LVs that are "
             'internal to LVM are not listed.')
 
 
-class PlanAdoption(_Command):
+class PlanAdoption(Command):
     """Write a plan: a file that says which volumes to create from which LVs.
 
     LVs that are not safe to manage are left out, with the reasons. Nothing is
@@ -204,7 +174,7 @@ class PlanAdoption(_Command):
       --type thick --name-template 'old-{name}' --output plan.yaml
   openstack volume adoption plan --host lab@lvm#lvm --csv lvs.csv \\
       --output plan.yaml
-""" + _EXIT_STATUS
+""" + EXIT_STATUS
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -243,13 +213,18 @@ class PlanAdoption(_Command):
             help='names of the volumes, from {name} and {id} of the logical '
                  'volume, its {gib}, and the {number} of the entry '
                  '(default: {name})')
+        parser.add_argument(
+            '--snapshots', action='store_true',
+            help='plan the snapshots of the logical volumes, too, each as a '
+                 'snapshot of its volume')
         parser.add_argument('--output', metavar='<file>', required=True,
                             type=pathlib.Path,
                             help='file to create for the plan')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        lvs: Iterable[Manageable] = _listed(self.api, parsed_args)
+        lvs: Iterable[Manageable]
+        lvs, found_snapshots = _listed(self.api, parsed_args)
         overrides = {}
         if parsed_args.csv:
             pairs = csv_file.matched(csv_file.read(parsed_args.csv), lvs)
@@ -260,17 +235,28 @@ class PlanAdoption(_Command):
         if not lvs:
             raise errors.InputError(_nothing(listed, parsed_args))
         free = [lv for lv in lvs if not lv.cinder_id]
+        wanted: _Snapshots = {}
+        if parsed_args.snapshots:
+            wanted = {lv.place: found_snapshots[lv.place] for lv in free
+                      if lv.safe and lv.place in found_snapshots}
+            # A thin snapshot is listed as an LV of its own, too.
+            places = {each.lv.place for theirs in wanted.values()
+                      for each in theirs if each.can_follow}
+            free = [lv for lv in free if lv.place not in places]
         plan = Plan.of(free, VolumeOptions(
             parsed_args.name_template, parsed_args.type,
             parsed_args.availability_zone, parsed_args.project,
             tuple(parsed_args.bootable), tuple(parsed_args.image_property),
-            dict(parsed_args.property)), overrides)
+            dict(parsed_args.property)), overrides, wanted)
         plan.save(parsed_args.output)
         gib = sum(entry.gib for entry in plan.volumes)
+        with_them = sum(len(entry.snapshots) for entry in plan.volumes)
         self.app.stdout.write(
             f"{parsed_args.output}: {text.count(len(plan.volumes), 'volume')} "
-            f"to adopt, {gib} GiB; {text.count(len(plan.left_out), 'LV')} "
-            'left out\n')
+            f'to adopt, {gib} GiB; '
+            + (text.count(with_them, 'snapshot') + ' with them; '
+               if with_them else '')
+            + f"{text.count(len(plan.left_out), 'LV')} left out\n")
         if len(free) < len(lvs):
             self.log.warning('Left out because Cinder already manages them: '
                              '%s', text.count(len(lvs) - len(free), 'LV'))
@@ -278,8 +264,9 @@ class PlanAdoption(_Command):
             self.log.warning(
                 'Cinder will record %s more than the LVs have, because it '
                 'rounds sizes up to whole GiB', text.size(plan.bytes_added))
-        receivers, found = check.receivers(self.api, plan.volumes)
-        found += check.problems(self.api, plan.volumes, 1, receivers)
+        self._warn_of_snapshots(plan, free)
+        access, found = projects.access(self.api, plan.volumes)
+        found += check.problems(self.api, plan.volumes, 1, access)
         if found:
             self.log.warning('%s', '\n'.join(
                 [f'{parsed_args.output} cannot be applied yet:',
@@ -287,153 +274,20 @@ class PlanAdoption(_Command):
         return 0
 
 
-class _Run(_Command):
-    """A command that changes volumes, and can be resumed."""
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        try:
-            return super().run(parsed_args)
-        except KeyboardInterrupt:
-            self.app.stderr.write(
-                'Interrupted. Run the same command to resume.\n')
-            raise
-
-    def _finish(self, outcome: Outcome, done: str, path: pathlib.Path
-                ) -> int:
-        """Print what became of the volumes; return the exit status.
-
-        :param path: the journal
-        """
-        for kind, found in (('failed', outcome.failed),
-                            ('outcome unknown', outcome.unknown)):
-            for line in problems.grouped(found.values()):
-                self.app.stderr.write(f'{kind}: {line}\n')
-        self.app.stdout.write(
-            f'{done}: {len(outcome.done)}; failed: {len(outcome.failed)}; '
-            f'outcome unknown: {len(outcome.unknown)}; journal: {path}\n')
-        if not outcome.failed and not outcome.unknown:
-            return 0
-        self.app.stderr.write('Run the same command to retry.\n')
-        return _INCOMPLETE
-
-
-class ApplyAdoption(_Run):
-    """Adopt the volumes of a plan.
-
-    The whole plan is checked first; if there is any problem, no volume is
-    adopted. A journal beside the plan records each step: after Ctrl-C, a crash
-    or a network failure, the same command resumes, and no volume is adopted
-    twice.
-    """
-
-    _epilog: Any = """examples::
-
-  openstack volume adoption apply plan.yaml --dry-run
-  openstack volume adoption apply plan.yaml --parallel 8
-""" + _EXIT_STATUS_OF_RUN
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument('plan', metavar='<plan>', type=pathlib.Path,
-                            help='plan file, as written by the plan command')
-        parser.add_argument('--dry-run', action='store_true',
-                            help='only check the plan; write no file')
-        _add_run_options(parser)
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        plan = Plan.load(parsed_args.plan)
-        path = parsed_args.plan.with_name(parsed_args.plan.name + '.journal')
-        if parsed_args.dry_run:
-            _, unfinished = self._check(plan, journal.read(path, plan.id),
-                                        parsed_args)
-            self.app.stdout.write(f"{text.count(unfinished, 'volume')} to "
-                                  'adopt; all checks passed\n')
-            return 0
-        with (journal.RunJournal(path, plan.id) as log,
-              Progress(self.app.stderr) as shown):
-            work = run.Run(self.api, log, shown.report, parsed_args.parallel,
-                           parsed_args.timeout)
-            work.find_requested()
-            receivers, unfinished = self._check(plan, log, parsed_args)
-            earlier = len(plan.volumes) - unfinished
-            shown.start('adopting', unfinished, run.ADOPTED)
-            outcome = work.adopt(plan, receivers)
-        return self._finish(outcome, f'adopted earlier: {earlier}; adopted',
-                            path)
-
-    def _check(self, plan: Plan, record: journal.Record,
-               parsed: argparse.Namespace) -> tuple[check.Receivers, int]:
-        """Return access to the projects, and how many volumes to adopt.
-
-        :raises ChecksFailed: there is a problem
-        """
-        unfinished = [entry for entry in plan.volumes if record.state(
-            entry.source) is not journal.State.ADOPTED]
-        started = run.find_started(plan, record, self.api)
-        receivers, found = check.receivers(self.api, unfinished)
-        found += check.problems(
-            self.api, [entry for entry in unfinished
-                       if entry.source not in started],
-            parsed.parallel, receivers)
-        if found:
-            raise errors.ChecksFailed('\n'.join([
-                f'Cannot apply {parsed.plan}:', *problems.grouped(found),
-                _unchanged('adopted', len(started))]))
-        return receivers, len(unfinished)
-
-
-class UndoAdoption(_Run):
-    """Unmanage the volumes that a run has adopted.
-
-    With cinder_lvm_manage, their logical volumes get their old names again.
-    All volumes are checked first; if one is attached or has snapshots, none is
-    unmanaged. The same command resumes an undo that was interrupted.
-    """
-
-    _epilog: Any = """example::
-
-  openstack volume adoption undo plan.yaml.journal
-""" + _EXIT_STATUS_OF_RUN
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument('journal', metavar='<journal>', type=pathlib.Path,
-                            help='journal file, as written by apply')
-        _add_run_options(parser)
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        with (journal.RunJournal(parsed_args.journal) as log,
-              Progress(self.app.stderr) as shown):
-            work = run.Run(self.api, log, shown.report, parsed_args.parallel,
-                           parsed_args.timeout)
-            work.find_requested()
-            self._check(log, parsed_args)
-            sources = run.to_unmanage(log)
-            shown.start('unmanaging', len(sources), run.UNMANAGED)
-            outcome = work.unmanage(sources)
-        return self._finish(outcome, 'unmanaged', parsed_args.journal)
-
-    def _check(self, record: journal.Record,
-               parsed: argparse.Namespace) -> None:
-        """:raises ChecksFailed: a volume cannot be unmanaged"""
-        volumes = run.volumes_of(self.api, record)
-        check.require_services_of(self.api, filter(None, volumes.values()))
-        found = run.undo_problems(self.api, record, volumes)
-        if found:
-            earlier = len(record.sources(journal.State.UNMANAGING,
-                                         journal.State.UNMANAGED))
-            raise errors.ChecksFailed('\n'.join([
-                f'Cannot undo {parsed.journal}:', *problems.grouped(found),
-                _unchanged('unmanaged', earlier)]))
-
-
-def _unchanged(done: str, earlier: int) -> str:
-    if not earlier:
-        return 'Nothing was changed.'
-    return (f"This run changed nothing. Earlier runs have {done} "
-            f"{text.count(earlier, 'volume')}, or started to.")
+    def _warn_of_snapshots(self, plan: Plan,
+                           lvs: Iterable[Manageable]) -> None:
+        """Warn of snapshots that the plan leaves unmanaged."""
+        planned = {(entry.location, entry.lv_name): {
+            each.lv_name for each in entry.snapshots}
+            for entry in plan.volumes}
+        blocked = [lv.name for lv in lvs if lv.place in planned
+                   and set(lv.blocking) - planned[lv.place]]
+        if blocked:
+            self.log.warning(
+                '%s, such as %s, cannot be deleted or migrated by Cinder as '
+                'long as it does not manage their snapshots. --snapshots '
+                'plans them, too', text.count(len(blocked), 'volume'),
+                blocked[0])
 
 
 def _add_location(parser: argparse.ArgumentParser) -> None:
@@ -448,26 +302,6 @@ def _add_location(parser: argparse.ArgumentParser) -> None:
                             'cluster@backend#pool; any service of the cluster '
                             'that is up processes the requests (repeat for '
                             'more)')
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--parallel', metavar='<number>', type=_positive,
-                        default=4,
-                        help='volumes to process concurrently (default: 4)')
-    parser.add_argument('--timeout', metavar='<seconds>', type=_positive,
-                        default=600,
-                        help='time to wait for each volume (default: 600)')
-
-
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not a whole number') from exc
-    if number < 1:
-        raise argparse.ArgumentTypeError('must be 1 or more')
-    return number
 
 
 def _image_property(text: str) -> ImageProperty:
@@ -485,12 +319,28 @@ def _locations(parsed: argparse.Namespace) -> list[Location]:
 
 
 def _listed(api: CinderApi, parsed: argparse.Namespace
-            ) -> Iterator[Manageable]:
+            ) -> tuple[Iterator[Manageable], _Snapshots]:
     """Return the LVs of all backends that the options name."""
     locations = _locations(parsed)
     for location in locations:
         check.require_pool(api, location)
-    return itertools.chain.from_iterable(map(api.manageable, locations))
+    found = snapshots.by_origin(itertools.chain.from_iterable(
+        _snapshots_of(api, location) for location in locations))
+    return snapshots.attached(itertools.chain.from_iterable(
+        map(api.manageable, locations)), found), found
+
+
+def _snapshots_of(api: CinderApi, location: Location) -> list[Snapshot]:
+    """Return a backend's snapshots, or none with a warning."""
+    try:
+        return list(api.manageable_snapshots(location))
+    except exceptions.HttpException as exc:
+        if exc.status_code in _UNAUTHORIZED:
+            raise
+        # LVs can be listed and adopted without them.
+        LOG.warning('Cannot list the snapshots of %s: %s', location,
+                    errors.explain(exc))
+        return []
 
 
 def _is_table(parsed: argparse.Namespace) -> bool:
@@ -545,6 +395,9 @@ def _fields(reason: Reason) -> dict[str, str]:
 def _all_of(lv: Manageable) -> dict[str, Any]:
     return {
         **{column.title: column.cell(lv) for column in columns.COLUMNS},
+        'Former Name': lv.former_name,
+        'Boot Partitions': format_columns.ListColumn(
+            list(lv.boot_partitions)),
         'Reasons': _Reasons(lv.reasons),
         'If Managed': _Lines(_effects(lv)),
         'Driver': lv.driver,
@@ -568,4 +421,8 @@ def _effects(lv: Manageable) -> list[str]:
                   "the LV is renamed to Cinder's name for the volume",
                   'the LV is activated, now and at each boot',
                   'the data of the LV remains as it is']
+    if lv.blocking:
+        found.append('Cinder cannot delete or migrate the volume as long as '
+                     'it does not manage the snapshots '
+                     f"{', '.join(lv.blocking)}")
     return found

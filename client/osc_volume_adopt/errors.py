@@ -47,10 +47,11 @@ class ChecksFailed(AdoptionError):
     """A check found that a plan cannot be applied, or a run not undone."""
 
 
-class VolumeFailed(AdoptionError):
-    """One volume could not be adopted or unmanaged.
+class OneVolumeError(AdoptionError):
+    """What concerns one volume, whose texts are equal for equal causes.
 
-    :ivar remedy: what to do about it; empty if there is nothing to add
+    :ivar remedy: what to do about it, or which volume it is; empty if there
+        is nothing to add
     """
 
     def __init__(self, text: str, remedy: str = '') -> None:
@@ -58,7 +59,11 @@ class VolumeFailed(AdoptionError):
         self.remedy = remedy
 
 
-class OutcomeUnknown(AdoptionError):
+class VolumeFailed(OneVolumeError):
+    """One volume could not be adopted or unmanaged."""
+
+
+class OutcomeUnknown(OneVolumeError):
     """Cinder has not reported the outcome for a volume; a retry finds it."""
 
 

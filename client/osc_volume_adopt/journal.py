@@ -48,37 +48,58 @@ class State(enum.Enum):
 class Record:
     """The content of a journal, as far as it has been read or written.
 
+    Each method is about the volume of an LV, or about one of its snapshots.
+    LVs are named as in the plan, snapshots by the name of their own LV.
+
     :ivar plan_id: the plan's ID
     """
 
     def __init__(self, plan_id: str | None) -> None:
         self.plan_id = plan_id
-        self._last: dict[str, dict[str, Any]] = {}
+        self._last: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def state(self, source: str) -> State | None:
-        """Return the last state of an LV; None if it was never requested."""
-        last = self._last.get(source)
+    def state(self, source: str, snapshot: str = '') -> State | None:
+        """Return the last state; None if it was never requested."""
+        last = self._last.get((source, snapshot))
         return State(last['state']) if last else None
 
-    def volume(self, source: str) -> str | None:
-        """Return the ID of the LV's volume, if there is one."""
-        volume: str | None = self._last.get(source, {}).get('volume')
-        return volume
+    def volume(self, source: str, snapshot: str = '') -> str | None:
+        """Return the ID of the volume or snapshot, if there is one."""
+        found: str | None = self._last.get((source, snapshot), {}).get(
+            'volume')
+        return found
 
-    def since(self, source: str) -> float:
-        """Return when the LV reached its state, in seconds since the epoch."""
-        at: float = self._last[source].get('at', 0.0)
+    def since(self, source: str, snapshot: str = '') -> float:
+        """Return when it reached its state, in seconds since the epoch."""
+        at: float = self._last[source, snapshot].get('at', 0.0)
         return at
 
+    def lv(self, source: str, snapshot: str = '') -> dict[str, Any]:
+        """Return what identifies the LV, as recorded; empty if it is not."""
+        found: dict[str, Any] = self._last.get((source, snapshot), {}).get(
+            'lv', {})
+        return found
+
+    def why(self, source: str) -> str:
+        """Return why the LV's last attempt failed, if it did."""
+        why: str = self._last.get((source, ''), {}).get('why', '')
+        return why
+
     def sources(self, *states: State) -> list[str]:
-        """Return the LVs that are in one of these states."""
-        return [source for source, last in self._last.items()
-                if State(last['state']) in states]
+        """Return the LVs whose volumes are in one of these states."""
+        return [source for (source, snapshot), last in self._last.items()
+                if not snapshot and State(last['state']) in states]
+
+    def snapshots(self, source: str, *states: State) -> list[str]:
+        """Return the LV's snapshots that are in one of these states."""
+        return [snapshot for (of, snapshot), last in self._last.items()
+                if snapshot and of == source
+                and State(last['state']) in states]
 
     def _add(self, line: dict[str, Any]) -> None:
         State(line['state'])
-        source = line['source']
-        self._last[source] = self._last.get(source, {}) | line
+        of = line['source'], line.get('snapshot', '')
+        self._last[of] = self._last.get(of, {}) | line
 
     def _parse(self, text: str, path: pathlib.Path) -> str:
         """Take over the complete lines of a journal, and return them.
@@ -106,7 +127,8 @@ class RunJournal(Record):
 
     Within it, no other run can use the file. The file has one JSON object a
     line: the plan's ID in the first one; source, state, at (seconds since the
-    epoch) and more in the others. The last line about an LV counts.
+    epoch) and more in the others, and snapshot if the line is about one. The
+    last line about a volume or snapshot counts.
     """
 
     def __init__(self, path: pathlib.Path, plan_id: str | None = None) -> None:
@@ -145,10 +167,12 @@ class RunJournal(Record):
             self._path.unlink()
         self._file.close()
 
-    def record(self, source: str, state: State, **more: Any) -> None:
+    def record(self, source: str, state: State, snapshot: str = '',
+               **more: Any) -> None:
         """Write a state; when this returns, it is on the disk."""
-        line = {'source': source, 'state': state.value, 'at': time.time(),
-                **more}
+        line = {'source': source,
+                **({'snapshot': snapshot} if snapshot else {}),
+                'state': state.value, 'at': time.time(), **more}
         with self._lock:
             if self._empty:
                 self._write(_first_line(self.plan_id or ''))
@@ -182,6 +206,28 @@ def read(path: pathlib.Path, plan_id: str) -> Record:
     except OSError as exc:
         raise JournalError(f'Cannot open the journal: {exc}') from exc
     return record
+
+
+def peek(path: pathlib.Path, plan_id: str) -> tuple[Record, bool]:
+    """Return what a plan's journal says now, and whether a run has it.
+
+    :raises JournalError: it is of another plan, or cannot be read
+    """
+    record = Record(plan_id)
+    try:
+        with path.open(encoding='utf-8') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                is_running = True
+            else:
+                is_running = False
+            _read(record, file, path)
+    except FileNotFoundError:
+        return record, False
+    except OSError as exc:
+        raise JournalError(f'Cannot open the journal: {exc}') from exc
+    return record, is_running
 
 
 def _lock(file: TextIO, path: pathlib.Path, kind: int) -> None:

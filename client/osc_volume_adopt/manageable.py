@@ -34,7 +34,7 @@ LVM_MANAGE = 'cinder_lvm_manage'
 # Keys of extra_info that have an attribute of their own.
 _ATTRIBUTES = ('driver', 'reasons', 'source_id', 'size_bytes',
                'size_bytes_managed', 'layout', 'tags', 'owner', 'contents',
-               'boot_partitions', 'adopter', 'former_name')
+               'boot_partitions', 'named_for', 'adopter', 'former_name')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Location:
 
 
 Identity: TypeAlias = tuple[Location, frozenset[tuple[str, str]]]
+# A backend, and the name of an LV on it.
+Place: TypeAlias = tuple[Location, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +113,13 @@ class Manageable:
     :ivar contents: what the LV contains, for people
     :ivar boot_partitions: the kinds of its partitions that firmware boots
         from: efi, bios
+    :ivar named_for: ID of the volume or snapshot for which Cinder would give
+        an LV this name
     :ivar adopter: ID of the volume that adopted the LV, as the LV's tags say
     :ivar former_name: the LV's name before it was adopted, likewise
+    :ivar snapshots: the names of its snapshots that Cinder does not manage;
+        the listing of snapshots has them
+    :ivar blocking: those of them that keep Cinder from deleting its volume
     :ivar more: the rest of extra_info
     """
 
@@ -132,8 +139,11 @@ class Manageable:
     owner: str = ''
     contents: str = ''
     boot_partitions: tuple[str, ...] = ()
+    named_for: str = ''
     adopter: str = ''
     former_name: str = ''
+    snapshots: tuple[str, ...] = ()
+    blocking: tuple[str, ...] = ()
     more: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -156,6 +166,7 @@ class Manageable:
             layout=info.get('layout', ''), tags=info.get('tags', ''),
             owner=info.get('owner', ''), contents=info.get('contents', ''),
             boot_partitions=_words(info.get('boot_partitions', '')),
+            named_for=info.get('named_for', ''),
             adopter=info.get('adopter', ''),
             former_name=info.get('former_name', ''),
             more={name: text for name, text in info.items()
@@ -171,6 +182,11 @@ class Manageable:
     def identity(self) -> Identity:
         """What no other LV has, on any backend."""
         return self.location, frozenset(self.reference.items())
+
+    @property
+    def place(self) -> Place:
+        """Where the LV is, and its name there."""
+        return self.location, self.name
 
     @property
     def codes(self) -> list[str]:

@@ -32,6 +32,8 @@ from osc_volume_adopt.manageable import Identity
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import LVM_MANAGE
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.manageable import Place
+from osc_volume_adopt.snapshots import Snapshot
 from osc_volume_adopt.volume_options import VolumeOptions
 
 _HEAD = """\
@@ -68,6 +70,9 @@ VOLUME_FIELDS: Mapping[str, Mapping[str, Any]] = {
             'type': 'string', 'maxLength': 255},
         'description': 'its properties (openstack volume set --property)'},
 }
+SNAPSHOT_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    'name': VOLUME_FIELDS['name'],
+}
 # What describes the LV. Without it, the plan could not be checked.
 LV_FIELDS: Mapping[str, Mapping[str, Any]] = {
     'host': _TEXT | {'description': 'its backend, host@backend#pool'},
@@ -100,6 +105,17 @@ LEFT_OUT_FIELDS: Mapping[str, Mapping[str, Any]] = {
     'why': {'type': 'string', 'description': 'why it cannot be adopted'},
     **{name: LV_FIELDS[name]
        for name in ('size', 'gib', 'contents', 'owner')}}
+_SNAPSHOT = {
+    'type': 'object',
+    'properties': {
+        'snapshot': {'type': 'object', 'properties': SNAPSHOT_FIELDS,
+                     'additionalProperties': False},
+        'lv': {'type': 'object', 'properties': {
+                   name: LV_FIELDS[name] for name in ('reference',
+                                                      'source_id')},
+               'required': ['reference'], 'additionalProperties': False}},
+    'required': ['lv'],
+    'additionalProperties': False}
 _ENTRY = {
     'type': 'object',
     'properties': {
@@ -108,7 +124,8 @@ _ENTRY = {
         'lv': {'type': 'object', 'properties': LV_FIELDS,
                'required': ['reference', 'gib'],
                'oneOf': [{'required': ['host']}, {'required': ['cluster']}],
-               'additionalProperties': False}},
+               'additionalProperties': False},
+        'snapshots': {'type': 'array', 'items': _SNAPSHOT}},
     'required': ['lv'],
     'additionalProperties': False}
 _SCHEMA = {
@@ -126,6 +143,46 @@ _SCHEMA = {
 # if Cinder's answer with the volume's ID was lost.
 METADATA_KEY = 'adopted_by_plan'
 _LONGEST = 255
+
+
+def _name_of(reference: Mapping[str, str]) -> str:
+    return str(reference.get('source-name') or next(iter(reference.values())))
+
+
+def _managed_by(reference: Mapping[str, str], source_id: str,
+                driver: str) -> Mapping[str, str]:
+    """Return the reference by which Cinder is to manage an LV.
+
+    With cinder_lvm_manage it is the UUID, which no other LV can get while the
+    plan is applied. Other drivers may report an ID that they do not accept.
+    """
+    if driver == LVM_MANAGE and source_id:
+        return {'source-id': source_id}
+    return reference
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotEntry:
+    """A snapshot of an entry's LV, and what it is to become.
+
+    :ivar driver: as of the entry
+    :ivar name: of the volume's snapshot
+    """
+
+    reference: Mapping[str, str]
+    driver: str = ''
+    source_id: str = ''
+    name: str | None = None
+
+    @property
+    def lv_name(self) -> str:
+        """The name of the snapshot's LV."""
+        return _name_of(self.reference)
+
+    @property
+    def managed_by(self) -> Mapping[str, str]:
+        """The reference by which Cinder is to manage the snapshot's LV."""
+        return _managed_by(self.reference, self.source_id, self.driver)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +216,7 @@ class Entry:
     image_properties: Mapping[str, str] = dataclasses.field(
         default_factory=dict)
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    snapshots: tuple[SnapshotEntry, ...] = ()
 
     @property
     def source(self) -> str:
@@ -171,8 +229,7 @@ class Entry:
     @property
     def lv_name(self) -> str:
         """The LV's name on its backend."""
-        return str(self.reference.get('source-name')
-                   or next(iter(self.reference.values())))
+        return _name_of(self.reference)
 
     def changed(self, fields: Mapping[str, Any]) -> Entry:
         """Return the entry with other fields; image properties are added."""
@@ -183,15 +240,8 @@ class Entry:
 
     @property
     def managed_by(self) -> Mapping[str, str]:
-        """The reference by which Cinder is to manage the LV.
-
-        With cinder_lvm_manage it is the UUID, which no other LV can get while
-        the plan is applied. Other drivers may report an ID that they do not
-        accept.
-        """
-        if self.driver == LVM_MANAGE and self.source_id:
-            return {'source-id': self.source_id}
-        return self.reference
+        """The reference by which Cinder is to manage the LV."""
+        return _managed_by(self.reference, self.source_id, self.driver)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,16 +274,23 @@ class Plan:
 
     @classmethod
     def of(cls, lvs: Iterable[Manageable], options: VolumeOptions,
-           overrides: Mapping[Identity, Mapping[str, Any]] = {}) -> Plan:
+           overrides: Mapping[Identity, Mapping[str, Any]] = {},
+           snapshots: Mapping[Place, Iterable[Snapshot]] = {}) -> Plan:
         """Plan the LVs that are safe to manage.
 
         :param options: what holds for all volumes, or for those of some LVs
         :param overrides: other fields of single entries
+        :param snapshots: to adopt with their origins; each is left out if it
+            or its origin cannot be managed
         :raises InputError: the name template is invalid
         """
         lvs = list(lvs)
         safe = [lv for lv in lvs if lv.safe]
         named = Counter(lv.name for lv in safe)
+        unsafe = [lv for lv in lvs if not lv.safe] + [
+            snapshot.lv for lv in safe
+            for snapshot in snapshots.get(lv.place, ())
+            if not snapshot.can_follow]
         return cls(
             id=str(uuid.uuid4()),
             volumes=tuple(Entry(
@@ -242,12 +299,17 @@ class Plan:
                 key=(f'{lv.location.name}/{lv.name}' if named[lv.name] > 1
                      else ''),
                 contents=lv.contents, owner=lv.owner,
+                snapshots=tuple(
+                    SnapshotEntry(snapshot.lv.reference, lv.driver,
+                                  snapshot.lv.source_id, snapshot.lv.name)
+                    for snapshot in snapshots.get(lv.place, ())
+                    if snapshot.can_follow),
                 **options.fields_of(lv, number),
                 ).changed(overrides.get(lv.identity, {}))
                 for number, lv in enumerate(safe, start=1)),
             left_out=tuple(LeftOut(
                 lv.location, lv.name, lv.reason, lv.gib, lv.size, lv.contents,
-                lv.owner) for lv in lvs if not lv.safe))
+                lv.owner) for lv in unsafe))
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Plan:
@@ -287,7 +349,8 @@ class Plan:
         content = {
             'plan': self.id,
             'volumes': [{'volume': _fields(entry, VOLUME_FIELDS),
-                         'lv': _facts(entry, LV_FIELDS)}
+                         'lv': _facts(entry, LV_FIELDS),
+                         **_snapshots(entry)}
                         for entry in self.volumes],
             'left_out': [_facts(lv, LEFT_OUT_FIELDS) for lv in self.left_out]}
         try:
@@ -318,7 +381,22 @@ def _invalid(path: pathlib.Path, faults: Iterable[str]) -> InputError:
 
 
 def _entry(content: Mapping[str, Any]) -> Entry:
-    return Entry(**_with_location(content['lv']), **content.get('volume', {}))
+    lv = content['lv']
+    return Entry(
+        **_with_location(lv), **content.get('volume', {}),
+        snapshots=tuple(
+            SnapshotEntry(driver=lv.get('driver', ''), **each['lv'],
+                          **each.get('snapshot', {}))
+            for each in content.get('snapshots', ())))
+
+
+def _snapshots(entry: Entry) -> dict[str, Any]:
+    """Return the part of an entry about snapshots, if it has any."""
+    return {'snapshots': [
+        {'snapshot': {'name': each.name},
+         'lv': {'reference': dict(each.reference),
+                **({'source_id': each.source_id} if each.source_id else {})}}
+        for each in entry.snapshots]} if entry.snapshots else {}
 
 
 def _left_out(content: Mapping[str, Any]) -> LeftOut:
@@ -395,7 +473,10 @@ def _duplicate_lvs(volumes: Iterable[Entry]) -> Iterator[str]:
         # Two backends can have LVs of one name, but no two entries.
         words: list[tuple[Location | None, str]] = [
             *((entry.location, word) for word in (
-                *entry.reference.values(), entry.source_id) if word),
+                *entry.reference.values(), entry.source_id,
+                *(word for each in entry.snapshots
+                  for word in (*each.reference.values(), each.source_id)))
+              if word),
             (None, entry.source)]
         for place, word in words:
             if (place, word) in seen:

@@ -33,6 +33,11 @@ class Problem:
     source: str = ''
     remedy: str = ''
 
+    @property
+    def explained(self) -> str:
+        """The text with the remedy."""
+        return f'{self.text} ({self.remedy})' if self.remedy else self.text
+
 
 def grouped(problems: Iterable[Problem]) -> list[str]:
     """Return one line for each text, in the order of their first problems."""

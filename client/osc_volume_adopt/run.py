@@ -10,12 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Run: adopting the volumes of a plan, and unmanaging them again."""
+"""Run: works on many LVs at the same time, and reports what becomes of them.
+
+adopt.py and undo.py say what is done with one LV.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from concurrent import futures
@@ -23,304 +26,286 @@ import dataclasses
 import threading
 import time
 from typing import Any
-from typing import NamedTuple
 from typing import TypeVar
 
 from keystoneauth1 import exceptions as connection_errors
 from openstack import exceptions
 
+from osc_volume_adopt import check
 from osc_volume_adopt import errors
+from osc_volume_adopt import evidence
 from osc_volume_adopt.api import CinderApi
-from osc_volume_adopt.check import Receivers
+from osc_volume_adopt.backends import ASK_AGAIN
+from osc_volume_adopt.backends import Listings
+from osc_volume_adopt.backends import Services
 from osc_volume_adopt.errors import OutcomeUnknown
 from osc_volume_adopt.errors import VolumeFailed
-from osc_volume_adopt.journal import Record
+from osc_volume_adopt.evidence import Lv
 from osc_volume_adopt.journal import RunJournal
 from osc_volume_adopt.journal import State
-from osc_volume_adopt.plan import Entry
-from osc_volume_adopt.plan import marker_of
-from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.problems import Problem
+from osc_volume_adopt.progress import Progress
 
 _LONGEST_PAUSE = 3
 # With these it is pointless to start another volume.
 _UNAUTHORIZED = (401, 403)
 # Answers of a proxy, or of Cinder, while a service behind it is unavailable.
 _UNAVAILABLE = (502, 503, 504)
-# The statuses of a volume that is being unmanaged: the API shows the second
-# one if the volume was in error before.
-_BEING_UNMANAGED = ('unmanaging', 'deleting')
-
-# What is reported of an LV that succeeded.
-ADOPTED = 'adopted'
-UNMANAGED = 'unmanaged'
-
 T = TypeVar('T')
 
-# Called with an LV and what became of it.
-Report = Callable[[str, str], None]
+
+class _NotStarted(Exception):
+    """The run stopped before it processed an LV."""
 
 
-class Outcome(NamedTuple):
+@dataclasses.dataclass
+class Outcome:
     """What became of each LV.
 
     :ivar unknown: those for which Cinder has not reported it
+    :ivar left: those that the run did not start, because it stopped
+    :ivar stopped: why it stopped; empty if it did not
     """
 
-    done: list[str]
-    failed: dict[str, Problem]
-    unknown: dict[str, Problem]
+    done: list[str] = dataclasses.field(default_factory=list)
+    failed: dict[str, Problem] = dataclasses.field(default_factory=dict)
+    unknown: dict[str, Problem] = dataclasses.field(default_factory=dict)
+    left: list[str] = dataclasses.field(default_factory=list)
+    stopped: str = ''
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Run:
     """A run over many LVs.
 
     :ivar parallel: how many LVs are processed at the same time
     :ivar timeout: seconds to wait for each volume, and for a network or a
         service to be available again
+    :ivar stop_after: start no other volume after so many have failed for the
+        same reason; 0 to go on
     :ivar arrival: seconds after which a lost request is assumed not to reach
         Cinder any more
     """
 
     api: CinderApi
     log: RunJournal
-    report: Report
+    shown: Progress
     parallel: int
     timeout: int
+    stop_after: int = 0
     arrival: float = 20
-    stopped: threading.Event = dataclasses.field(
-        default_factory=threading.Event)
 
-    def find_requested(self) -> None:
-        """Look for the volumes of requests whose answer was lost."""
-        for source in self.log.sources(State.REQUESTED):
-            self._look_for(source)
+    def __post_init__(self) -> None:
+        self.outcome = Outcome()
+        # With the first, no volume is started; with the second, none is
+        # waited for either.
+        self._ending = threading.Event()
+        self._stopped = threading.Event()
+        self._listings = Listings(self.api)
+        self._services = Services(self.api)
+        self._named: set[str] = set()
+        self._lock = threading.Lock()
+        self._failures: Counter[str] = Counter()
 
-    def adopt(self, plan: Plan, receivers: Receivers) -> Outcome:
-        """Adopt all entries that are not adopted yet.
+    def process(self, doing: str, sources: Iterable[str], done: str,
+                work: Callable[[str], None]) -> Outcome:
+        """Do the work for each LV, and report what becomes of it.
 
-        :param receivers: access to the projects that the plan names
+        :param doing: like 'adopting'
+        :param done: what is reported of an LV that succeeded
+        :raises KeyboardInterrupt: as soon as no request is under way; the
+            outcome so far is in self.outcome
         """
-        entries = {entry.source: entry for entry in plan.volumes
-                   if self.log.state(entry.source) is not State.ADOPTED}
-        outcome = self._process(entries, ADOPTED, lambda source: self._adopt(
-            plan, entries[source], receivers))
-        if outcome.failed:
-            self._explain(plan, outcome.failed)
-        return outcome
-
-    def unmanage(self, sources: Iterable[str]) -> Outcome:
-        """Unmanage the volumes of these LVs."""
-        return self._process(sources, UNMANAGED, self._unmanage)
-
-    def _process(self, sources: Iterable[str], done: str,
-                 work: Callable[[str], None]) -> Outcome:
-        outcome = Outcome([], {}, {})
+        sources = list(sources)
+        self.shown.start(doing, len(sources), self.parallel)
+        interrupted: KeyboardInterrupt | None = None
         with futures.ThreadPoolExecutor(self.parallel) as pool:
             working = {pool.submit(self._one, work, source): source
                        for source in sources}
-            try:
-                for future in futures.as_completed(working):
-                    source = working[future]
-                    try:
-                        future.result()
-                    except VolumeFailed as exc:
-                        outcome.failed[source] = Problem(
-                            str(exc), source, exc.remedy)
-                        self.report(source, f'failed: {exc}')
-                    except OutcomeUnknown as exc:
-                        outcome.unknown[source] = Problem(str(exc), source)
-                        self.report(source, f'outcome unknown: {exc}')
-                    else:
-                        outcome.done.append(source)
-                        self.report(source, done)
-            except BaseException:
-                # Ctrl-C: no worker waits any longer or starts another volume.
-                self.stopped.set()
-                raise
-        return outcome
+            left = set(working)
+            while left:
+                try:
+                    for future in futures.as_completed(left):
+                        left.discard(future)
+                        self._collect(working[future], future, done)
+                except KeyboardInterrupt as exc:
+                    if interrupted:
+                        raise
+                    interrupted = exc
+                    self._stop('interrupted')
+                    self.shown.say('Interrupted: no other volume is started. '
+                                   'Waiting for the answers to the requests '
+                                   'under way')
+                except BaseException:
+                    self._stop('an error occurred')
+                    raise
+        if interrupted:
+            raise interrupted
+        return self.outcome
+
+    def _collect(self, source: str, future: futures.Future[None],
+                 done: str) -> None:
+        outcome = self.outcome
+        try:
+            future.result()
+        except _NotStarted:
+            outcome.left.append(source)
+        except VolumeFailed as exc:
+            self._failed(outcome.failed, 'failed',
+                         Problem(str(exc), source, exc.remedy))
+        except OutcomeUnknown as exc:
+            self._failed(outcome.unknown, 'outcome unknown',
+                         Problem(str(exc), source, exc.remedy))
+        else:
+            outcome.done.append(source)
+            self.shown.done(source, done)
+
+    def _failed(self, kind: dict[str, Problem], word: str,
+                problem: Problem) -> None:
+        equal = [each.source for each in kind.values()
+                 if each.text == problem.text]
+        kind[problem.source] = problem
+        self.shown.failed(
+            problem.source,
+            f'{word}, for the same reason as {equal[0]}' if equal
+            else f'{word}: {problem.explained}')
+
+    def _stop(self, why: str) -> None:
+        self.outcome.stopped = self.outcome.stopped or why
+        self._ending.set()
+        self._stopped.set()
 
     def _one(self, work: Callable[[str], None], source: str) -> None:
-        if self.stopped.is_set():
-            raise OutcomeUnknown('the run stopped before it was processed')
+        if self._ending.is_set():
+            raise _NotStarted
+        try:
+            self._translated(work, source)
+        except errors.OneVolumeError as exc:
+            # Here, before this worker starts another volume.
+            with self._lock:
+                self._failures[str(exc)] += 1
+                if (self._failures[str(exc)] == self.stop_after
+                        and not self._ending.is_set()):
+                    self.outcome.stopped = (f'{self.stop_after} volumes '
+                                            'failed for the same reason')
+                    self._ending.set()
+            raise
+
+    def _translated(self, work: Callable[[str], None], source: str) -> None:
+        """Do the work.
+
+        :raises OneVolumeError: whatever the APIs or the journal raise
+        """
         try:
             work(source)
         except exceptions.HttpException as exc:
             status = exc.status_code or 0
             if status in _UNAUTHORIZED:
-                self.stopped.set()
+                self._stop('Cinder or Keystone refuses the credentials')
             if 400 <= status < 500:
                 raise VolumeFailed(errors.explain(exc)) from exc
             raise OutcomeUnknown(errors.explain(exc)) from exc
         except errors.JournalError as exc:
-            self.stopped.set()
+            self._stop('the journal cannot be written')
             raise OutcomeUnknown(str(exc)) from exc
         except errors.API_ERRORS as exc:
             if isinstance(exc, (connection_errors.ConnectionError,
                                 connection_errors.Unauthorized)):
-                self.stopped.set()
+                self._stop('Cinder or Keystone cannot be reached')
             raise OutcomeUnknown(errors.explain(exc)) from exc
 
-    def _adopt(self, plan: Plan, entry: Entry, receivers: Receivers) -> None:
-        source = entry.source
-        state = self.log.state(source)
-        volume_id = self.log.volume(source)
-        if state is State.FAILED and volume_id:
-            # Otherwise the volume of the last attempt would remain.
-            self._remove_failed(source, volume_id)
-        if state not in (State.MANAGING, State.TRANSFERRING):
-            volume_id = self._request(plan, entry)
-        volume_id = volume_id or ''
-        volume = self._wait(volume_id, 'available', 'awaiting-transfer')
-        if volume is None:
-            self.log.record(source, State.FAILED, volume=None)
-            raise VolumeFailed('the volume was removed by somebody else',
-                               f'its ID was {volume_id}')
-        if volume['status'].startswith('error'):
-            failure = f"Cinder set the volume to status {volume['status']}"
-            self.log.record(source, State.FAILED, why=failure)
-            self._remove_failed(source, volume_id, f'{failure}; ')
-            raise VolumeFailed(failure, 'see the logs of cinder-volume and '
-                                        f'cinder-scheduler for {volume_id}')
-        if entry.image_properties:
-            self._set_image_properties(volume_id, entry.image_properties)
-        if entry.project:
-            self._transfer(source, volume, *receivers[entry.project])
-        self.log.record(source, State.ADOPTED)
+    def find(self, what: Subject, lv: Lv, marker: Mapping[str, str],
+             ask: Callable[[], Iterable[dict[str, Any]]]) -> str | None:
+        """Return the ID of what a request whose answer was lost has created.
 
-    def _request(self, plan: Plan, entry: Entry) -> str:
-        """Have Cinder manage the LV; return the ID of the volume."""
-        source = entry.source
-        self.log.record(source, State.REQUESTED, volume=None)
-        try:
-            volume_id = self.api.manage(
-                entry.location, entry.managed_by, _fields(plan, entry))
-        except exceptions.HttpException as exc:
-            why = errors.explain(exc)
-            if 400 <= (exc.status_code or 0) < 500:
-                self.log.record(source, State.FAILED, why=why)
-                raise
-            found = self._look_for(source)
-            if found is None:
-                self.log.record(source, State.FAILED, why=why)
-                raise VolumeFailed(why) from exc
-            return found
-        except connection_errors.ClientException as exc:
-            found = self._look_for(source)
-            if found is None:
-                raise OutcomeUnknown(f'{exc}; no volume was created'
-                                     ) from exc
-            return found
-        self.log.record(source, State.MANAGING, volume=volume_id)
-        return volume_id
-
-    def _look_for(self, source: str) -> str | None:
-        """Return the ID of the volume of a request whose answer was lost."""
-        marker = marker_of(str(self.log.plan_id), source)
-        arrived = self.log.since(source) + self.arrival
+        :param marker: the metadata of the request
+        :param ask: returns all volumes or snapshots with this metadata
+        """
+        arrived = (self.log.since(what.source, what.snapshot) + self.arrival)
+        deadline = time.monotonic() + self.timeout
+        listed = (self._listings.snapshots if what.snapshot
+                  else self._listings.volumes)
         while True:
-            found = [volume['id'] for volume in self._retrying(
-                lambda: self.api.volumes_with(marker))]
-            if len(found) > 1:
+            found = self.retrying(what.source, lambda: evidence.sort_out(
+                self.api, lv, ask(), listed))
+            self._name_strangers(found.strangers, marker)
+            if len(found.confirmed) > 1:
+                ids = ', '.join(each['id'] for each in found.confirmed)
                 raise OutcomeUnknown(
-                    f'{len(found)} volumes have the metadata {marker}: '
-                    f"{', '.join(found)}. Find out which one has the LV, and "
-                    'remove the metadata from the others.')
-            if found:
-                self.log.record(source, State.MANAGING, volume=found[0])
-                return str(found[0])
-            if time.time() >= arrived:
+                    f'several {what.noun}s could be that of the LV',
+                    f'they are {ids}; find out which one has the LV, and '
+                    f'remove the property {next(iter(marker))} from the '
+                    'others')
+            if found.confirmed:
+                return str(found.confirmed[0]['id'])
+            if found.pending and time.monotonic() > deadline:
+                raise OutcomeUnknown(
+                    f'Cinder is still creating a {what.noun} that may be that '
+                    'of the LV', f"it is {found.pending[0]['id']}")
+            if not found.pending and time.time() >= arrived:
                 return None
+            self.shown.wait(what.source, 'a request was not answered')
             self._pause(1)
 
-    def _remove_failed(self, source: str, volume_id: str,
-                       why: str = '') -> None:
+    def _name_strangers(self, volumes: Iterable[evidence.Volume],
+                        marker: Mapping[str, str]) -> None:
+        for volume in volumes:
+            if volume['id'] not in self._named:
+                self._named.add(volume['id'])
+                self.shown.say(evidence.stranger(volume, marker))
+
+    def remove_failed(self, what: Subject, why: str = '') -> None:
         """Unmanage what a failed manage has left in Cinder.
 
         Deleting it would, with some drivers, delete the data.
         """
+        volume_id = what.id
         try:
-            self.api.unmanage(volume_id)
+            what.unmanage()
         except exceptions.NotFoundException:
             pass
         except exceptions.BadRequestException as exc:
             raise VolumeFailed(
-                f'{why}the failed volume cannot be removed: '
-                f'{errors.explain(exc)}', f'see volume {volume_id}') from exc
-        volume = self._wait(volume_id, 'error')
+                f'{why}the failed {what.noun} cannot be removed: '
+                f'{errors.explain(exc)}', f'see {what.noun} {volume_id}'
+                ) from exc
+        volume = self.wait(what, f'Cinder is removing the failed {what.noun}',
+                           'error')
         if volume:
             raise VolumeFailed(
-                f'{why}the failed volume could not be removed: its status is '
-                f"{volume['status']}",
-                f'do not delete volume {volume_id} before you know which LV '
-                'it has')
-        self.log.record(source, State.FAILED, volume=None)
+                f'{why}the failed {what.noun} could not be removed: its '
+                f"status is {volume['status']}",
+                f'do not delete {what.noun} {volume_id} before you know which '
+                'LV it has')
+        what.record(State.FAILED, volume=None)
 
-    def _set_image_properties(self, volume_id: str,
-                              properties: Mapping[str, str]) -> None:
-        try:
-            self.api.set_image_properties(volume_id, properties)
-        except exceptions.HttpException as exc:
-            if 400 <= (exc.status_code or 0) < 500:
-                raise VolumeFailed(
-                    'the volume is adopted, but its image properties could '
-                    f'not be set: {errors.explain(exc)}',
-                    f'volume {volume_id}') from exc
-            raise
-
-    def _transfer(self, source: str, volume: Mapping[str, Any],
-                  project_id: str, receiver: CinderApi) -> None:
-        if volume.get('os-vol-tenant-attr:tenant_id') == project_id:
-            return
-        self.log.record(source, State.TRANSFERRING)
-        try:
-            self.api.transfer(volume['id'], receiver)
-        except exceptions.HttpException as exc:
-            if 400 <= (exc.status_code or 0) < 500:
-                raise VolumeFailed(
-                    'the volume is adopted, but remains in your project: '
-                    f'{errors.explain(exc)}', f"volume {volume['id']}"
-                    ) from exc
-            raise
-
-    def _unmanage(self, source: str) -> None:
-        volume_id = self.log.volume(source) or ''
-        volume = self._wait(volume_id, 'available', 'awaiting-transfer',
-                            *_BEING_UNMANAGED)
-        if volume and volume['status'] == 'awaiting-transfer':
-            self.api.cancel_transfer(volume_id)
-        if volume and volume['status'] not in _BEING_UNMANAGED:
-            self.log.record(source, State.UNMANAGING)
-            self.api.unmanage(volume_id)
-        volume = self._wait(volume_id, 'available')
-        if volume:
-            raise VolumeFailed(
-                f"the volume has status {volume['status']} after the request "
-                'to unmanage it',
-                f'see the log of cinder-volume for {volume_id}')
-        self.log.record(source, State.UNMANAGED)
-
-    def _wait(self, volume_id: str, *statuses: str) -> dict[str, Any] | None:
+    def wait(self, what: Subject, doing: str, *statuses: str
+             ) -> dict[str, Any] | None:
         """Return the volume when it has one of these statuses or failed.
 
         Return None if it is gone.
+
+        :param doing: what Cinder is doing meanwhile, for people
         """
-        deadline = time.monotonic() + self.timeout
+        started = time.monotonic()
         pause = 0.2
         while True:
-            volume = self._retrying(lambda: self.api.volume(volume_id))
+            volume = self.retrying(what.source, what.ask)
             if (volume is None or volume['status'] in statuses
                     or volume['status'].startswith('error')):
                 return volume
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - started
+            down = self._services.problem(volume) if waited > ASK_AGAIN else ''
+            if waited > self.timeout or (down and self._ending.is_set()):
                 raise OutcomeUnknown(
-                    f'timed out after {self.timeout} seconds; volume '
-                    f"{volume_id} still has status {volume['status']}")
+                    down or f'the {what.noun} still has status '
+                            f"{volume['status']} after {self.timeout} seconds",
+                    f'see {what.noun} {what.id}')
+            self.shown.wait(what.source, down or doing)
             self._pause(pause)
             pause = min(1.5 * pause, _LONGEST_PAUSE)
 
-    def _retrying(self, ask: Callable[[], T]) -> T:
+    def retrying(self, source: str, ask: Callable[[], T]) -> T:
         """Return the result of a request, repeated while Cinder is away.
 
         It is repeated up to the timeout, so it must change nothing.
@@ -337,113 +322,73 @@ class Run:
                 deadline = deadline or time.monotonic() + self.timeout
                 if time.monotonic() >= deadline:
                     raise
+                self.shown.wait(source, 'Cinder cannot be reached')
             self._pause(_LONGEST_PAUSE)
 
     def _pause(self, seconds: float) -> None:
-        if self.stopped.wait(seconds):
+        if self._stopped.wait(seconds):
             raise OutcomeUnknown('the run stopped before it was complete')
 
-    def _explain(self, plan: Plan, failed: dict[str, Problem]) -> None:
-        """Add to these problems the reasons that the listing shows now."""
-        entries = {entry.source: entry for entry in plan.volumes
-                   if entry.source in failed}
+    def reasons(self, what: Subject, lv: Lv) -> tuple[str, str]:
+        """Return why an LV cannot be managed now, and what to do about it."""
+        listed = (self._listings.snapshots if what.snapshot
+                  else self._listings.volumes)
         try:
-            lvs = {(lv.location, lv.name): lv for location in {
-                       entry.location for entry in entries.values()}
-                   for lv in self.api.manageable(location)}
+            check.require_service(self.api, lv.location)
+            lvs = listed(lv.location)
         except (errors.AdoptionError, *errors.API_ERRORS) as exc:
-            for source, problem in failed.items():
-                failed[source] = dataclasses.replace(
-                    problem, text=f'{problem.text}; the reason is unknown, '
-                                  f'because listing the LVs failed: '
-                                  f'{errors.explain(exc)}')
-            return
-        for source, problem in failed.items():
-            entry = entries[source]
-            lv = lvs.get((entry.location, entry.lv_name))
-            if lv and lv.reasons:
-                failed[source] = dataclasses.replace(
-                    problem, text='; '.join([problem.text, *(
-                        reason.statement for reason in lv.reasons)]))
+            return f'the reason is unknown: {errors.explain(exc)}', ''
+        found = next((each for each in lvs if (
+            each.source_id == lv.uuid if lv.uuid else each.name == lv.name)),
+            None)
+        if found is None:
+            return f'the LV no longer exists on {lv.location}', ''
+        return ('; '.join(reason.statement for reason in found.reasons),
+                '; '.join(reason.remedy for reason in found.reasons
+                          if reason.remedy))
 
 
-def find_started(plan: Plan, record: Record, api: CinderApi) -> set[str]:
-    """Return the LVs of a plan that have a volume in Cinder.
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """The volume of an LV, or a snapshot of it.
 
-    Those whose request was not answered are looked for, once.
+    :ivar snapshot: the name of the snapshot's LV; empty for the volume
     """
-    return {entry.source for entry in plan.volumes
-            if record.state(entry.source) in (
-                State.MANAGING, State.TRANSFERRING, State.ADOPTED)
-            or (record.state(entry.source) is State.REQUESTED
-                and api.volumes_with(marker_of(plan.id, entry.source)))}
 
+    run: Run
+    source: str
+    snapshot: str = ''
 
-def to_unmanage(record: Record) -> list[str]:
-    """Return the LVs that have a volume in Cinder."""
-    return record.sources(
-        State.ADOPTED, State.MANAGING, State.TRANSFERRING, State.UNMANAGING
-        ) + [source for source in record.sources(State.FAILED)
-             if record.volume(source)]
+    @property
+    def noun(self) -> str:
+        """What it is, for people."""
+        return 'snapshot' if self.snapshot else 'volume'
 
+    @property
+    def state(self) -> State | None:
+        """Its state in the journal."""
+        return self.run.log.state(self.source, self.snapshot)
 
-def volumes_of(api: CinderApi, record: Record
-               ) -> dict[str, dict[str, Any] | None]:
-    """Return the volumes that an undo concerns, by LV; None if it is gone."""
-    return {source: api.volume(record.volume(source) or '')
-            for source in to_unmanage(record)}
+    @property
+    def id(self) -> str:
+        """Its ID; empty if it has none."""
+        return self.run.log.volume(self.source, self.snapshot) or ''
 
+    @property
+    def lv(self) -> Lv:
+        """Its LV, as the journal identifies it."""
+        return Lv.from_journal(self.run.log.lv(self.source, self.snapshot))
 
-def undo_problems(api: CinderApi, record: Record,
-                  volumes: Mapping[str, dict[str, Any] | None]
-                  ) -> list[Problem]:
-    """Return why these volumes cannot be unmanaged now."""
-    found = []
-    for source, volume in volumes.items():
-        volume_id = record.volume(source) or ''
-        state = record.state(source)
-        if volume is None:
-            # Unless an interrupted undo has come that far.
-            if state is not State.UNMANAGING:
-                found.append(Problem('its volume no longer exists', source,
-                                     f'its ID was {volume_id}'))
-        elif volume['attachments']:
-            found.append(Problem(
-                f'its volume is attached to {_users(volume["attachments"])}',
-                source, f'detach volume {volume_id}'))
-        elif not _can_be_unmanaged(state, volume['status']):
-            found.append(Problem(
-                f"its volume has status {volume['status']}", source,
-                f'see volume {volume_id}'))
-        elif snapshots := api.snapshots(volume_id):
-            names = ', '.join(each['name'] or each['id']
-                              for each in snapshots)
-            found.append(Problem(
-                f'its volume has snapshots: {names}', source,
-                f'delete or unmanage the snapshots of volume {volume_id}'))
-    return found
+    def record(self, state: State, **more: Any) -> None:
+        """Write its state to the journal."""
+        self.run.log.record(self.source, state, self.snapshot, **more)
 
+    def ask(self) -> dict[str, Any] | None:
+        """Return it as Cinder has it; None if it is gone."""
+        api = self.run.api
+        return (api.snapshot if self.snapshot else api.volume)(self.id)
 
-def _users(attachments: Collection[Mapping[str, Any]]) -> str:
-    return ', '.join(
-        f"server {each['server_id']}" if each.get('server_id')
-        else f"host {each.get('host_name') or 'unknown'}"
-        for each in attachments)
-
-
-def _can_be_unmanaged(state: State | None, status: str) -> bool:
-    # Cinder completes what an interrupted run had requested.
-    return status in ('available', 'error') or (state, status) in (
-        (State.MANAGING, 'creating'),
-        (State.TRANSFERRING, 'awaiting-transfer'),
-        *((unmanaging, status)
-          for unmanaging in (State.UNMANAGING, State.FAILED)
-          if status in _BEING_UNMANAGED))
-
-
-def _fields(plan: Plan, entry: Entry) -> dict[str, Any]:
-    fields = {'name': entry.name, 'volume_type': entry.volume_type,
-              'availability_zone': entry.availability_zone}
-    return {name: value for name, value in fields.items() if value} | {
-        'bootable': entry.bootable,
-        'metadata': {**entry.metadata, **marker_of(plan.id, entry.source)}}
+    def unmanage(self) -> None:
+        """Have Cinder unmanage it."""
+        api = self.run.api
+        (api.unmanage_snapshot if self.snapshot else api.unmanage)(self.id)

@@ -20,12 +20,14 @@ Cinder does not manage, Cinder cannot delete or migrate its volume.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import Manageable
+from osc_volume_adopt.manageable import Place
 
 # cinder_lvm_manage's only reason against a snapshot that can be managed as
 # soon as its origin is.
@@ -67,9 +69,23 @@ class Snapshot:
         return self.lv.safe or self.lv.codes == [_ORIGIN_IS_NOT_MANAGED]
 
 
-def by_origin(snapshots: Iterable[Snapshot]) -> dict[str, list[Snapshot]]:
-    """Return the snapshots of each LV that has any, by the LV's name."""
-    found: dict[str, list[Snapshot]] = {}
+def by_origin(snapshots: Iterable[Snapshot]) -> dict[Place, list[Snapshot]]:
+    """Return the snapshots of each LV that has any."""
+    found: dict[Place, list[Snapshot]] = {}
     for snapshot in snapshots:
-        found.setdefault(snapshot.origin, []).append(snapshot)
+        found.setdefault((snapshot.lv.location, snapshot.origin), []
+                         ).append(snapshot)
     return found
+
+
+def attached(lvs: Iterable[Manageable],
+             found: Mapping[Place, Iterable[Snapshot]]
+             ) -> Iterator[Manageable]:
+    """Yield the LVs with their snapshots."""
+    for lv in lvs:
+        theirs = [each for each in found.get(lv.place, ())
+                  if not each.lv.cinder_id]
+        yield dataclasses.replace(
+            lv, snapshots=tuple(each.lv.name for each in theirs),
+            blocking=tuple(each.lv.name for each in theirs
+                           if each.blocks_delete))

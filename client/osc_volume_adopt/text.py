@@ -33,3 +33,12 @@ def size(number: int) -> str:
 def count(number: int, noun: str) -> str:
     """Return '1 volume', '2 volumes' and so on."""
     return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people estimate it, like '40 s', '12 min', '3.5 h'."""
+    if seconds < 90:
+        return f'{seconds:.0f} s'
+    if seconds < 90 * 60:
+        return f'{seconds / 60:.0f} min'
+    return f'{seconds / 3600:.1f} h'

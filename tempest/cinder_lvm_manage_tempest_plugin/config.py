@@ -26,6 +26,10 @@ OPTIONS: list[cfg.Opt] = [
                help='The cinder-volume service with this driver, as '
                     'host@backend. Default: the first one that is enabled '
                     'and up.'),
+    cfg.StrOpt('backend_cluster',
+               help='The cluster of that backend, as cluster@backend. If it '
+                    'is set, the tests list and manage by cluster instead of '
+                    'by host, with microversion 3.17 or newer.'),
     cfg.StrOpt('volume_type',
                help='A volume type whose volumes are created on that backend. '
                     'Default: the tests create one with the '

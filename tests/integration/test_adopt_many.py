@@ -17,7 +17,11 @@ import csv
 import io
 import json
 import signal
+import socket
+import threading
 import time
+from typing import Any
+from urllib import parse
 
 from cinder.scheduler.filters import capabilities_filter
 from cinder.scheduler.filters import extra_specs_ops
@@ -25,6 +29,7 @@ from osc_volume_adopt.tests.unit import test_scheduler
 import pytest
 import yaml
 
+from tests.lab import polling
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
@@ -89,6 +94,50 @@ def volumes(cinder, **query):
                               ).body['volumes']
 
 
+class Proxy(contextlib.ExitStack):
+    """Forwards connections to a port of 127.0.0.1, until it is cut."""
+
+    def __init__(self, port):
+        super().__init__()
+        self._target = port
+        self._open = []
+        self._is_cut = False
+        server = self.enter_context(socket.create_server(('127.0.0.1', 0)))
+        self.port = server.getsockname()[1]
+        threading.Thread(target=self._serve, args=(server,),
+                         daemon=True).start()
+
+    def cut(self):
+        """End all connections, and return how many there have been."""
+        self._is_cut = True
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        return len(self._open) // 2
+
+    def join(self):
+        self._is_cut = False
+
+    def _serve(self, server):
+        with contextlib.suppress(OSError):
+            while True:
+                client = server.accept()[0]
+                if self._is_cut:
+                    client.close()
+                    continue
+                cinder = socket.create_connection(('127.0.0.1', self._target))
+                self._open += [client, cinder]
+                for pair in ((client, cinder), (cinder, client)):
+                    threading.Thread(target=self._forward, args=pair,
+                                     daemon=True).start()
+
+    def _forward(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
 def count(cinder):
     return cinder.api.request('GET', 'volumes/summary').body[
         'volume-summary']['total_count']
@@ -106,7 +155,8 @@ def test_a_list_has_the_same_columns_in_every_format(lab):
     assert rows[0] == {
         'Name': 'lv-00009', 'Size': 12582912, 'GiB': 1, 'Safe': True,
         'Codes': [], 'Reasons': '', 'Owner': '',
-        'Contents': 'not read: it has no device node', 'Layout': 'linear',
+        'Contents': 'not read: it has no device node', 'Snapshots': [],
+        'Layout': 'linear',
         'Tags': '',
         'Source ID': group.names()['lv-00009'], 'Cinder ID': None,
         'Backend': HOST}
@@ -456,8 +506,8 @@ def test_a_failure_leaves_nothing_and_is_retried(lab, plan):
         failed = client.run('volume', 'adoption', 'apply', plan)
     assert failed.returncode == 3
     assert 'adopted earlier: 0; adopted: 0; failed: 2' in failed.stdout
-    assert ('failed: 2 volumes (lv-00000, lv-00001): Cinder set the volume to '
-            'status error') in failed.stderr
+    assert failed.stderr.count(': failed: Cinder could not manage the LV') == 1
+    assert ': failed, for the same reason as lv-0000' in failed.stderr
     assert group.names() == before
     assert volumes(cinder) == []
     applied = client.run('volume', 'adoption', 'apply', plan)
@@ -487,24 +537,99 @@ def test_an_undo_that_was_killed_resumes(lab, plan):
     assert group.names() == before
 
 
-def test_what_is_in_use_is_not_undone(lab, plan):
+def is_up(cinder):
+    return all(service['state'] == 'up' for service in cinder.api.request(
+        'GET', 'os-services').body['services']
+        if service['binary'] == 'cinder-volume')
+
+
+def test_a_service_that_stops_in_the_middle_stops_the_run(lab, plan):
     cinder, group, client = lab
+    before = group.names()
+    process = client.start('volume', 'adoption', 'apply', plan,
+                           '--parallel', 2)
+    with contextlib.closing(process.stdout):
+        for line in process.stdout:
+            if line.startswith('[3/'):
+                break
+        with cinder.database.silent_service('lab@lvm'):
+            rest = process.stdout.read()
+            assert process.wait() == 3
+            # Nothing hangs, and it says why.
+            undone = client.run('volume', 'adoption', 'undo',
+                                f'{plan}.journal')
+            assert undone.returncode == 1
+            assert 'The cinder-volume service of lab@lvm is down' in (
+                undone.stderr)
+    assert 'Stopped: 5 volumes failed for the same reason.' in rest
+    assert rest.count(': failed: ') == 1
+    assert 'failed, for the same reason as lv-' in rest
+    assert LVS - 10 < len(set(before) & set(group.names())) < LVS
+    polling.wait_for('the service to be up', lambda: is_up(cinder))
+    applied = client.run('volume', 'adoption', 'apply', plan)
+    assert applied.returncode == 0, applied.stderr
+    assert count(cinder) == LVS
+
+
+def test_a_network_that_is_cut_is_waited_for(lab, plan):
+    cinder, _, _ = lab
+    change(plan, keep_two)
+    url = parse.urlsplit(cinder.url)
+    with Proxy(url.port) as proxy:
+        client = OpenStackClient(cinder, {
+            'OS_AUTH_TYPE': 'admin_token', 'OS_TOKEN': cinder.api.token,
+            'OS_ENDPOINT': url._replace(
+                netloc=f'127.0.0.1:{proxy.port}').geturl()})
+        process: Any = client.start('volume', 'adoption', 'apply', plan,
+                                    '--timeout', 60)
+        with contextlib.closing(process.stdout):
+            # The requests to manage have been sent.
+            polling.wait_for('volumes', lambda: count(cinder) == 2)
+            assert proxy.cut() > 0
+            time.sleep(1)
+            proxy.join()
+            rest = process.stdout.read()
+        if process.wait() == 3:
+            # The cut was in the middle of a request.
+            rest = client.run('volume', 'adoption', 'apply', plan).stdout
+    assert 'failed: 0; outcome unknown: 0' in rest
+    assert count(cinder) == 2
+
+
+def test_progress_and_results_are_apart(lab, plan):
+    _, _, client = lab
+    change(plan, keep_two)
+    applied = client.run('volume', 'adoption', 'apply', plan, '-f', 'json')
+    assert applied.returncode == 0, applied.stderr
+    result = json.loads(applied.stdout)
+    assert [each['lv'] for each in result['adopted']] == ['lv-00000',
+                                                          'lv-00001']
+    assert result['failed'] == result['outcome_unknown'] == []
+    assert '[2/2] lv-' in applied.stderr
+    for command in (('undo', f'{plan}.journal', '--dry-run'),
+                    ('undo', f'{plan}.journal')):
+        done = client.run('volume', 'adoption', *command, '-f', 'json')
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads(done.stdout)[
+            'to_unmanage' if '--dry-run' in command else 'unmanaged']) == 2
+
+
+def test_what_is_in_use_does_not_keep_the_others(lab, plan):
+    """The others are unmanaged, and the one that is not is named."""
+    cinder, _, client = lab
     change(plan, keep_two)
     assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
-    used = volumes(cinder)[0]['id']
-    names = group.names()
-
-    def act(action):
-        assert cinder.api.request('POST', f'volumes/{used}/action', {
-            action: {}}).status == 202
-    act('os-reserve')
-    refused = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    act('os-unreserve')
-    assert refused.returncode == 1
-    assert refused.stdout == ''
-    assert (f'its volume has status attaching (see volume {used})\n'
-            'Nothing was changed.\n') in refused.stderr
-    assert group.names() == names
+    used = volumes(cinder)[0]
+    cinder.api.request('POST', f"volumes/{used['id']}/action",
+                       {'os-reserve': {}})
+    done = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
+    cinder.api.request('POST', f"volumes/{used['id']}/action",
+                       {'os-unreserve': {}})
+    assert done.returncode == 3
+    assert 'unmanaged: 1; failed: 1; ' in done.stdout
+    assert (f"cannot be unmanaged now: {used['name']}: its volume has status "
+            'attaching') in done.stderr
+    assert [volume['id'] for volume in volumes(cinder)] == [used['id']]
 
 
 def test_while_cinder_is_away_nothing_is_lost(lab, plan):

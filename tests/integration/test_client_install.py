@@ -47,7 +47,8 @@ def test_the_client_needs_no_cinder(tmp_path):
                                      'json'))}
     assert 'osc-volume-adopt' in packages
     assert not {'cinder', 'cinder-lvm-manage', 'os-brick'} & packages
-    for command in ('list', 'show', 'plan', 'apply', 'undo'):
+    for command in ('list', 'show', 'plan', 'apply', 'undo', 'status',
+                    'report', 'audit'):
         printed = output(scripts / 'openstack', 'volume', 'adoption', command,
                          '--help')
         assert f'usage: openstack volume adoption {command}' in printed

@@ -64,6 +64,7 @@ class Lab:
     def run(self, line, folder=None):
         """Run a command line of a page, with the names of this lab."""
         for word, real in (('host@lvm#lvm', 'lab@lvm#lvm'),
+                           ('lab@ssd#ssd', 'lab@lvmdriver-1#lvmdriver-1'),
                            (' HOST ', " 'lab@lvm#lvm' "),
                            ('/var/log/cinder/cinder-volume.log',
                             str(self._log_path))):
@@ -156,6 +157,13 @@ def test_adopt_many(lab, unchanged, tmp_path):
         output = lab.succeeds(line, tmp_path)
         for shown in printed.get(line, [])[-1:]:
             assert normal(output) == normal(shown)
+    shown = re.search(r'^    - volume:\n(      .*\n)+', page_of_many(),
+                      re.MULTILINE)
+    assert shown
+    entry, = yaml.safe_load(UUID.sub('UUID', shown[0]))
+    plan = yaml.safe_load(UUID.sub('UUID', (tmp_path / 'plan.yaml'
+                                            ).read_text()))
+    assert entry in plan['volumes']
 
 
 def test_a_plan_that_has_changed_is_refused(lab, unchanged, tmp_path):
@@ -176,14 +184,17 @@ def test_a_plan_that_has_changed_is_refused(lab, unchanged, tmp_path):
     assert normal(outputs()[apply][0]) == normal(done.stdout)
 
 
+def page_of_many():
+    page, = {line.page for line in documented.lines_of(documented.ADOPT_MANY)}
+    return documented.CHECKOUT.joinpath(page).read_text()
+
+
 def outputs():
     """Return what the page shows below each command line, each time."""
-    page, = {line.page for line in documented.lines_of(documented.ADOPT_MANY)}
-    text = documented.CHECKOUT.joinpath(page).read_text()
     found: dict[str, list[str]] = {}
     for line, shown in re.findall(
             r'^    \$ (.*)\n((?:    (?!\$).*\n)+)',
-            re.sub(r' *\\\n *', ' ', text), re.MULTILINE):
+            re.sub(r' *\\\n *', ' ', page_of_many()), re.MULTILINE):
         found.setdefault(line, []).append(shown)
     return found
 

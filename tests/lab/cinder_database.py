@@ -76,6 +76,22 @@ class CinderDatabase:
         finally:
             self._run('DELETE FROM services WHERE host = ?', host)
 
+    @contextlib.contextmanager
+    def silent_service(self, host: str) -> Iterator[None]:
+        """Make a running cinder-volume look as if it had stopped reporting.
+
+        :param host: of the service, host@backend
+        """
+        condition = f"OLD.host = '{host}' AND OLD.binary = 'cinder-volume'"
+        self._run('UPDATE services SET updated_at = ? WHERE host = ? AND '
+                  "binary = 'cinder-volume'", '2026-01-01 00:00:00', host)
+        self._run('CREATE TRIGGER silent BEFORE UPDATE ON services WHEN '
+                  f'{condition} BEGIN SELECT RAISE(IGNORE); END')
+        try:
+            yield
+        finally:
+            self._run('DROP TRIGGER silent')
+
     def copy_volume(self, volume_id: str, copies: Iterable[str]) -> None:
         """Insert copies of a volume's record, with these ids."""
         with self._connected() as database:

@@ -66,6 +66,12 @@ CLIENT_INSTALL = ('tests/integration/test_client_install.py::'
                   'test_the_client_needs_no_cinder')
 PLUGIN = ('tests/devstack/test_plugin.py::'
           'test_driver_and_client_are_installed_beside_cinder')
+SHARED = ('tests/cluster/test_documented_commands.py::'
+          'test_a_command_succeeds_on_a_host_of_a_cluster')
+CLUSTER = ('tests/cluster/test_documented_commands.py::'
+           'test_adopting_by_cluster')
+# The lab sets up its shared volume group with them.
+SHARED_GROUP = 'tests/lab/cluster_hosts.py'
 # The labs run it before they list active LVs.
 UDEV = 'tests/lab/scratch.py'
 
@@ -85,10 +91,16 @@ CHECKED_BY = (
      r'(cinder|openstack) .* (one@one#one.*|web|web db|(web-)?friday)',
      CLIENTS),
     (r'.*', r'python -m .*', MODULE),
+    (r'.*/cluster.rst', r'vgcreate .*|vgchange --lockstart vg|mkdir .*',
+     SHARED_GROUP),
+    (r'.*/cluster.rst', r'(lvchange|lvmlockctl|vgchange|vgs|sanlock) .*',
+     SHARED),
+    (r'.*/cluster.rst', r'openstack volume adoption .*(?<!#lvm)|.*--cluster.*',
+     CLUSTER),
     (r'.*/(adopt|snapshots).rst',
      r'cinder (?!.*quota).*|umount .*|lvs .* scratch(/\S+)?', WALKTHROUGH),
     (r'(client/)?README.rst', r'(cinder|openstack) .*', README),
-    (r'.*/adopt-many.rst', r'openstack .* .* .* .*', ADOPT_MANY),
+    (r'.*/adopt-many.rst', r'openstack .* .* .* .*|mv .*', ADOPT_MANY),
     (r'devstack/.*', r'(sudo lvcreate|openstack .* .* .*) .*', DEVSTACK),
     (r'.*', r'cinder-manage quota .*', QUOTA),
     (r'.*', r'cinder get-pools|openstack volume list|grep .*', CLOUD),
@@ -127,6 +139,8 @@ UNTESTED = (
      "an environment of Tempest's own tox.ini"),
     (r'.*/troubleshooting.rst', r'(targetcli|multipath|kpartx|cryptsetup) .*',
      'run by hand: see _NOT_RUN in tests/device_mapper/test_states.py'),
+    (r'.*/cluster.rst', r'systemctl .*',
+     'no systemd in the lab, where cluster_hosts.py runs what units run'),
     (r'.*/troubleshooting.rst',
      r'(mdadm|drbdadm) .*|echo 1 > /sys/block/bcacheN/.*', 'never run'),
 )
@@ -137,11 +151,12 @@ _PROGRAMS = frozenset((
     'cinder', 'cinder-manage', 'cryptsetup', 'dmsetup', 'drbdadm', 'echo',
     'enable_plugin', 'env', 'fuser', 'gnt-instance', 'grep', 'incus', 'jq',
     'kpartx', 'losetup', 'lvchange', 'lvconvert', 'lvcreate', 'lvextend',
-    'lvm', 'lvmconfig', 'lvmdevices', 'lvremove', 'lvrename', 'lvs', 'lxc',
-    'mdadm', 'multipath', 'nsenter', 'openstack', 'pct', 'pip', 'ps', 'pvesm',
-    'pvs', 'python', 'qemu-img', 'qemu-nbd', 'qm', 'swapoff', 'targetcli',
-    'tempest', 'tgt-admin', 'tox', 'tox.sh', 'udevadm', 'umount', 'vgchange',
-    'vgextend', 'vgs', 'vgscan', 'virsh', 'wipefs'))
+    'lvm', 'lvmconfig', 'lvmdevices', 'lvmlockctl', 'lvremove', 'lvrename',
+    'lvs', 'lxc', 'mdadm', 'multipath', 'mv', 'nsenter', 'openstack', 'pct',
+    'pip', 'ps', 'pvesm', 'pvs', 'python', 'qemu-img', 'qemu-nbd', 'qm',
+    'swapoff', 'systemctl', 'targetcli', 'tempest', 'tgt-admin', 'tox',
+    'tox.sh', 'udevadm', 'umount', 'vgchange', 'vgextend', 'vgs', 'vgscan',
+    'virsh', 'wipefs'))
 _WITHOUT_ARGUMENTS = frozenset(('dmesg', 'lsblk', 'tox.sh'))
 # One with an option is too, so that no unknown program is overlooked.
 _WITH_OPTION = re.compile(r'[a-z][\w./-]* (.* )?--?[a-z].*')

@@ -76,15 +76,22 @@ class FaultyLvm:
     :ivar path: a PATH in which they come first
     """
 
-    def __init__(self, folder: pathlib.Path, vg: str) -> None:
+    def __init__(self, folder: pathlib.Path, vg: str,
+                 path: str | None = None) -> None:
+        """Write the scripts.
+
+        :param path: the PATH in which the real commands are, if it is another
+            than this process's
+        """
+        path = path or os.environ['PATH']
         self._folder = folder
-        self.path = f"{folder}:{os.environ['PATH']}"
+        self.path = f'{folder}:{path}'
         for command in _COMMANDS:
             script = folder / command
             script.write_text(
                 '#!/bin/bash\n'
-                f'set -- {shutil.which(command)} "$@"\n'
-                f'export PATH={os.environ["PATH"]} VG={vg}\n'
+                f'set -- {shutil.which(command, path=path)} "$@"\n'
+                f'export PATH={path} VG={vg}\n'
                 f'cd {folder}; echo >>calls; calls=$(wc -l <calls)\n'
                 '[ $calls -ge $(cat step) ] || exec "$@"\n'
                 'source ./fault\n')
@@ -102,10 +109,14 @@ class FaultyLvm:
                     + ('' if fault in FROM_NOW_ON else once)
                     + (FAULTS | HALTS)[fault])
 
+    @property
+    def halted(self) -> bool:
+        """Whether the command has halted."""
+        return self._folder.joinpath('halted').exists()
+
     def wait_until_halted(self) -> None:
         """Return when the command has halted."""
-        polling.wait_for('an LVM command to halt',
-                         self._folder.joinpath('halted').exists)
+        polling.wait_for('an LVM command to halt', lambda: self.halted)
 
     def resume(self) -> None:
         """Let the halted command continue; no command goes wrong any more."""

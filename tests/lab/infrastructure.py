@@ -10,9 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""MariaDB and RabbitMQ from their Debian packages, not as system services.
+"""MariaDB, RabbitMQ and etcd from Debian packages, not as system services.
 
-Their files are in temporary folders, and RabbitMQ has an epmd of its own.
+Their files are in temporary folders, and RabbitMQ has an epmd of its own. They
+listen on this machine only, or at an address for the nodes of nodes.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 import contextlib
 import pathlib
 import subprocess
+import tempfile
 
 import pymysql
 
@@ -34,11 +36,12 @@ _RABBITMQ_FOLDER = '/usr/lib/rabbitmq/bin'
 
 
 @contextlib.contextmanager
-def mariadb(folder: pathlib.Path,
-            databases: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Run MariaDB with these databases, on a Unix socket.
+def mariadb(folder: pathlib.Path, databases: Sequence[str],
+            address: str | None = None) -> Iterator[dict[str, str]]:
+    """Run MariaDB with these databases.
 
     :param folder: for its log
+    :param address: where it listens; by default, only on a Unix socket
     :returns: an SQLAlchemy URL for each database
     """
     with processes.folder_of(_MARIADB_USER) as home:
@@ -63,7 +66,9 @@ def mariadb(folder: pathlib.Path,
         with processes.running(
                 processes.required('mariadbd'), '--no-defaults',
                 f'--datadir={data}',
-                f'--socket={socket_path}', '--skip-networking',
+                f'--socket={socket_path}', *(
+                    ['--bind-address', address] if address
+                    else ['--skip-networking']),
                 f'--pid-file={home}/pid', '--max-connections=500',
                 # A lab's data need not survive a power failure.
                 '--innodb-flush-log-at-trx-commit=0', '--skip-log-bin',
@@ -73,15 +78,21 @@ def mariadb(folder: pathlib.Path,
                 for name in databases:
                     cursor.execute(f'CREATE DATABASE {name} '
                                    'CHARACTER SET utf8mb3')
-            yield {name: f'mysql+pymysql://root@localhost/{name}'
-                         f'?unix_socket={socket_path}' for name in databases}
+                if address:
+                    cursor.execute("CREATE USER lab@'%'")
+                    cursor.execute("GRANT ALL ON *.* TO lab@'%'")
+            yield {name: f'mysql+pymysql://lab@{address}/{name}' if address
+                   else f'mysql+pymysql://root@localhost/{name}'
+                        f'?unix_socket={socket_path}' for name in databases}
 
 
 @contextlib.contextmanager
-def rabbitmq(folder: pathlib.Path) -> Iterator[str]:
-    """Run RabbitMQ on 127.0.0.1, its distribution port too.
+def rabbitmq(folder: pathlib.Path,
+             address: str = '127.0.0.1') -> Iterator[str]:
+    """Run RabbitMQ, its distribution port on 127.0.0.1.
 
     :param folder: for its log
+    :param address: where it listens
     :returns: the transport_url of oslo.messaging
     """
     port, node_port, names_port = (processes.free_port() for _ in range(3))
@@ -97,7 +108,7 @@ def rabbitmq(folder: pathlib.Path) -> Iterator[str]:
           processes.running(
               processes.required('rabbitmq-server', _RABBITMQ_FOLDER),
               log=folder / 'rabbitmq.log',
-              up=lambda: processes.accepts(port), cwd=home,
+              up=lambda: processes.accepts(port, address), cwd=home,
               user=_RABBITMQ_USER,
               environment=loopback | {
                   'HOME': str(home),
@@ -108,12 +119,38 @@ def rabbitmq(folder: pathlib.Path) -> Iterator[str]:
                   'RABBITMQ_LOGS': '-',
                   'RABBITMQ_MNESIA_BASE': str(home / 'mnesia'),
                   'RABBITMQ_NODENAME': 'lab@localhost',
-                  'RABBITMQ_NODE_IP_ADDRESS': '127.0.0.1',
+                  'RABBITMQ_NODE_IP_ADDRESS': address,
                   'RABBITMQ_NODE_PORT': str(port),
                   'RABBITMQ_DIST_PORT': str(node_port),
                   'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
-                      '-kernel inet_dist_use_interface {127,0,0,1}',
+                      '-kernel inet_dist_use_interface {127,0,0,1} '
+                      # Let the user guest connect from other hosts too.
+                      '-rabbit loopback_users []',
                   # Without a shell around it that does not forward signals.
                   'RUNNING_UNDER_SYSTEMD': 'true',
               })):
-        yield f'rabbit://guest:guest@127.0.0.1:{port}/'
+        yield f'rabbit://guest:guest@{address}:{port}/'
+
+
+@contextlib.contextmanager
+def etcd(folder: pathlib.Path, address: str) -> Iterator[str]:
+    """Run etcd.
+
+    :param folder: for its log
+    :param address: where it listens
+    :returns: the backend_url of tooz
+    """
+    port = processes.free_port()
+    peers = f'http://127.0.0.1:{processes.free_port()}'
+    clients = f'http://{address}:{port}'
+    with (tempfile.TemporaryDirectory() as data,
+          processes.running(
+              processes.required('etcd'), '--data-dir', data,
+              '--listen-client-urls', clients,
+              '--advertise-client-urls', clients,
+              '--listen-peer-urls', peers,
+              '--initial-advertise-peer-urls', peers,
+              '--initial-cluster', f'default={peers}',
+              log=folder / 'etcd.log',
+              up=lambda: processes.accepts(port, address))):
+        yield f'etcd3+http://{address}:{port}'

@@ -48,10 +48,10 @@ def free_port() -> int:
     return port
 
 
-def accepts(port: int) -> bool:
-    """Return whether a process listens on this port of 127.0.0.1."""
+def accepts(port: int, address: str = '127.0.0.1') -> bool:
+    """Return whether a process listens on this port."""
     try:
-        socket.create_connection(('127.0.0.1', port), timeout=10).close()
+        socket.create_connection((address, port), timeout=10).close()
     except OSError:
         return False
     return True
@@ -146,7 +146,7 @@ def run(*command: str) -> int:
 
 
 def required(program: str, *folders: str) -> str:
-    """Return the path of a program of bindep.txt's profile tempest.
+    """Return the path of a program of bindep.txt.
 
     :raises RuntimeError: it is not installed
     """
@@ -154,7 +154,7 @@ def required(program: str, *folders: str) -> str:
         [*folders, os.environ.get('PATH', os.defpath), '/usr/sbin']))
     if path is None:
         raise RuntimeError(f'{program} not found: install the packages of '
-                           "bindep.txt's profile tempest")
+                           'bindep.txt')
     return path
 
 

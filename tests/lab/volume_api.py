@@ -32,10 +32,14 @@ _PAUSE = tenacity.wait_exponential(multiplier=0.1, max=3)
 
 
 class Reply(NamedTuple):
-    """What the API answered: the status code and the JSON, if any."""
+    """What the API answered: the status code and the JSON, if any.
+
+    :ivar request_id: by which the services' logs name the request
+    """
 
     status: int
     body: Any
+    request_id: str = ''
 
 
 class VolumeApi:
@@ -66,7 +70,8 @@ class VolumeApi:
             headers={'OpenStack-API-Version': f'volume {microversion}'},
             timeout=polling.SECONDS)
         return Reply(response.status_code,
-                     response.json() if response.content else None)
+                     response.json() if response.content else None,
+                     response.headers.get('x-openstack-request-id', ''))
 
     def manageable_volumes(self, detail: bool = False,
                            **query: str | int) -> Reply:

@@ -253,6 +253,30 @@ def origin_with_snapshot(origin: str, snapshot: str) -> str:
     return logical_volumes(zoo.texts)
 
 
+def guests(count: int) -> str:
+    """Return the metadata of `count` LVs, as another hypervisor has them.
+
+    Of ten LVs, one has a thick snapshot, one is read-only, one is not
+    activated at boot, and one has no whole number of GiB.
+    """
+    zoo = _Zoo('')
+    for number in range(count):
+        name = f'vm-{number:03}-disk-0'
+        match number % 10:
+            case 6:
+                zoo.linear(name, GIB + 3)
+            case 7:
+                zoo.linear(name, GIB)
+                zoo.snapshot(number, f'vm-{number:03}-before', name, GIB)
+            case 8:
+                zoo.linear(name, GIB, status=('READ', 'VISIBLE'))
+            case 9:
+                zoo.linear(name, GIB, flags=('ACTIVATION_SKIP',))
+            case _:
+                zoo.linear(name, GIB)
+    return logical_volumes(zoo.texts)
+
+
 def thin_volumes_with_snapshots(vg_name: str, count: int) -> str:
     """Return the metadata of `count` thin LVs with a snapshot each."""
     zoo = _Zoo(vg_name)

@@ -35,6 +35,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 from tests.lab import processes
 from tests.lab import signals
@@ -67,9 +68,7 @@ def main(module: str, *arguments: str) -> int:
               file=sys.stderr)
         return 1
     print('Using the device-mapper of a User-Mode Linux guest', flush=True)
-    status = machine.run(
-        machine.System(boot=_boot, disk='/dev/ubda', module_root=_MODULE_ROOT,
-                       before_modules=_COPY_MODULES), command)
+    status = machine.run(SYSTEM, command)
     if status is None:
         print('The guest ended before the module did.', file=sys.stderr)
         return 1
@@ -85,16 +84,30 @@ def _has_device_mapper() -> bool:
     return True
 
 
-def _boot(folder: pathlib.Path) -> subprocess.Popen[bytes]:
+def boot(folder: pathlib.Path, *options: str,
+         **process: Any) -> subprocess.Popen[bytes]:
+    """Boot a guest whose PID 1 is the script `init` in the folder.
+
+    :param options: of the guest kernel
+    :param process: options of Popen
+    """
     preloaded = folder / 'xstate.so'
     subprocess.run([_COMPILER, '-Wall', '-Werror', '-shared', '-fPIC', '-o',
                     preloaded, _HERE / 'xstate.c'], check=True)
     return subprocess.Popen(
-        [_KERNEL, 'mem=4G', f'uml_dir={folder}', 'root=/dev/root',
-         'rootfstype=hostfs', 'rootflags=/', 'rw', f"init={folder / 'init'}",
-         'quiet', 'con=null', 'con0=fd:0,fd:1', f"ubda={folder / 'disk'}"],
+        [_KERNEL, f'uml_dir={folder}', 'root=/dev/root', 'rootfstype=hostfs',
+         'rootflags=/', 'rw', f"init={folder / 'init'}", 'quiet', 'con=null',
+         'con0=fd:0,fd:1', *options],
         stdin=subprocess.DEVNULL, start_new_session=True,
-        env=os.environ | {'LD_PRELOAD': str(preloaded)})
+        env=os.environ | {'LD_PRELOAD': str(preloaded)}, **process)
+
+
+def _boot(folder: pathlib.Path) -> subprocess.Popen[bytes]:
+    return boot(folder, 'mem=4G', f"ubda={folder / 'disk'}")
+
+
+SYSTEM = machine.System(boot=_boot, disk='/dev/ubda', module_root=_MODULE_ROOT,
+                        before_modules=_COPY_MODULES)
 
 
 if __name__ == '__main__':

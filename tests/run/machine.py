@@ -40,8 +40,7 @@ _MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
 # The guest has its own /etc, because iscsiadm writes to /etc/iscsi, and tgtd
 # reads from /etc/tgt where Cinder's targets are. (That pattern must not have
 # */ in it, which ends a comment there.)
-_INIT = """#!/bin/bash
-export HOME={home} PATH={path} LC_ALL=C
+_SET_UP = """export HOME={home} PATH={path} LC_ALL=C
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
@@ -56,6 +55,9 @@ for each in {overlays}; do
         lowerdir=/$each,upperdir=/run/$each/upper,workdir=/run/$each/work
 done
 {before_disk}
+"""
+_INIT = """#!/bin/bash
+{set_up}
 echo 'include /run/disk/tmp????????/volumes/*' >/etc/tgt/targets.conf
 echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
 echo >/etc/iscsi/iscsid.conf
@@ -94,6 +96,16 @@ class System:
     before_disk: str = ''
 
 
+def set_up(system: System, home: pathlib.Path) -> str:
+    """Return the shell commands with which PID 1 makes a guest usable."""
+    return _SET_UP.format(
+        home=home, path=os.environ['PATH'],
+        before_modules=system.before_modules,
+        modules=' '.join(_MODULES + system.modules),
+        module_root=system.module_root, overlays=' '.join(system.overlays),
+        before_disk=system.before_disk)
+
+
 def run(system: System, command: list[str],
         parent: pathlib.Path | None = None) -> int | None:
     """Run the command; return its exit status, or None if the guest failed.
@@ -106,12 +118,7 @@ def run(system: System, command: list[str],
         status = folder / 'status'
         init = folder / 'init'
         init.write_text(_INIT.format(
-            home=folder, path=os.environ['PATH'],
-            before_modules=system.before_modules,
-            modules=' '.join(_MODULES + system.modules),
-            module_root=system.module_root,
-            overlays=' '.join(system.overlays),
-            before_disk=system.before_disk, disk=system.disk,
+            set_up=set_up(system, folder), disk=system.disk,
             checkout=shlex.quote(os.getcwd()), command=shlex.join(command),
             status=status))
         init.chmod(0o755)

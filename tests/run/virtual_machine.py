@@ -30,6 +30,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 from tests.lab import signals
 from tests.run import machine
@@ -62,8 +63,11 @@ udevadm settle
 """
 
 
-def main(module: str, *arguments: str) -> int:
-    """Run the module; return its exit status, or 1 if the machine failed."""
+def main(module: str = '', *arguments: str) -> int:
+    """Run the module; return its exit status, or 1 if the machine failed.
+
+    Without a module, only the kernel is unpacked.
+    """
     missing = [package for command, package in _PACKAGES.items()
                if not shutil.which(command)]
     if missing:
@@ -78,15 +82,12 @@ def main(module: str, *arguments: str) -> int:
         return 1
     if not _UNPACKED.exists():
         _unpack_packages()
+    if not module:
+        return 0
     print(f'Virtual machine with Linux {_version()}; console in {_CONSOLE}',
           flush=True)
     status = machine.run(
-        machine.System(boot=_boot, disk='/dev/vda',
-                       module_root=str(_UNPACKED), modules=('virtio_blk',),
-                       overlays=_OVERLAYS,
-                       before_modules=_USE_SECOND_SERIAL_PORT,
-                       before_disk=_START_UDEVD),
-        [sys.executable, '-m', module, *arguments], parent=_FOLDER)
+        SYSTEM, [sys.executable, '-m', module, *arguments], parent=_FOLDER)
     if status is None:
         print(_CONSOLE.read_text(errors='replace'), file=sys.stderr)
         print('The virtual machine ended before the module did.',
@@ -120,27 +121,46 @@ def _version() -> str:
     return version
 
 
-def _boot(folder: pathlib.Path) -> subprocess.Popen[bytes]:
+def boot(folder: pathlib.Path, console: pathlib.Path, *options: str,
+         **process: Any) -> subprocess.Popen[bytes]:
+    """Boot a machine whose PID 1 is the script `init` in the folder.
+
+    :param console: the log of the kernel's console, the first serial port
+    :param options: of QEMU, besides
+    :param process: options of Popen
+    """
     # QEMU has a pipe of its own, because it makes its standard output
     # non-blocking for every process that shares it.
     return subprocess.Popen(
         ['sh', '-c', '"$@" | cat', 'sh',
          _EMULATOR, '-machine', 'q35', '-cpu', 'max',
-         '-accel', 'tcg,thread=multi,tb-size=512', '-smp', '2', '-m', '3G',
+         '-accel', 'tcg,thread=multi,tb-size=512', '-smp', '2',
          '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none',
-         '-serial', f'file:{_CONSOLE}', '-serial', 'stdio',
+         '-serial', f'file:{console}',
          '-kernel', str(_UNPACKED / 'boot' / f'vmlinuz-{_version()}'),
          '-initrd', str(_initrd(folder)),
-         '-append', 'console=ttyS0 panic=-1 mitigations=off',
+         '-append', 'console=ttyS0 panic=-1 mitigations=off net.ifnames=0',
          '-fsdev', 'local,id=root,path=/,security_model=none,multidevs=remap',
-         '-device', 'virtio-9p-pci,fsdev=root,mount_tag=root',
-         '-drive', f"file={folder / 'disk'},if=virtio,format=raw,cache=unsafe"
-         ], stdin=subprocess.DEVNULL, start_new_session=True)
+         '-device', 'virtio-9p-pci,fsdev=root,mount_tag=root', *options],
+        stdin=subprocess.DEVNULL, start_new_session=True, **process)
+
+
+def _boot(folder: pathlib.Path) -> subprocess.Popen[bytes]:
+    return boot(
+        folder, _CONSOLE, '-m', '3G', '-serial', 'stdio',
+        '-drive', f"file={folder / 'disk'},if=virtio,format=raw,cache=unsafe")
+
+
+SYSTEM = machine.System(
+    boot=_boot, disk='/dev/vda', module_root=str(_UNPACKED),
+    modules=('virtio_blk',), overlays=_OVERLAYS,
+    before_modules=_USE_SECOND_SERIAL_PORT, before_disk=_START_UDEVD)
 
 
 def _initrd(folder: pathlib.Path) -> pathlib.Path:
     """Write an initrd that mounts / over 9p and runs the folder's init."""
     content = folder / 'initrd'
+    shutil.rmtree(content, ignore_errors=True)
     for each in ('bin', 'modules', 'root'):
         content.joinpath(each).mkdir(parents=True)
     busybox = shutil.copy(_UNPACKED / 'bin' / 'busybox', content / 'bin')

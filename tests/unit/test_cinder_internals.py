@@ -21,11 +21,15 @@ import inspect
 
 from cinder import coordination
 from cinder import objects
+from cinder import rpc
 from cinder import utils
+from cinder.image import glance
+from cinder.objects import base
 from cinder.objects import fields
 from cinder.scheduler.filters import extra_specs_ops
 from cinder.volume import api
 from cinder.volume import configuration
+from cinder.volume import rpcapi
 from cinder.volume import volume_types
 from cinder.volume import volume_utils
 from cinder.volume.drivers import lvm
@@ -63,6 +67,18 @@ from cinder_lvm_manage import claim
     (objects.Volume.obj_clone, []),
     (utils.get_root_helper, []),
     (coordination.COORDINATOR.get_lock, ['name']),
+    (objects.ServiceList.get_all, ['context', 'filters']),
+    (rpc.get_client, ['target', 'serializer']),
+    (rpc.get_server, ['target', 'endpoints', 'serializer']),
+    (base.CinderObjectSerializer, ['version_cap']),
+    (rpcapi.VolumeAPI.determine_obj_version_cap, []),
+    (glance.get_default_image_service, []),
+    (lvm.LVMVolumeDriver.copy_image_to_volume,
+     ['context', 'volume', 'image_service', 'image_id', 'disable_sparse']),
+    (lvm.LVMVolumeDriver.copy_volume_to_image,
+     ['context', 'volume', 'image_service', 'image_meta']),
+    (lvm.LVMVolumeDriver.create_export,
+     ['context', 'volume', 'connector', 'vg']),
     (executor.Executor.__init__, ['root_helper']),
     (os_brick.utils.retry,
      ['retry_param', 'interval', 'backoff_rate', 'retry']),
@@ -90,6 +106,12 @@ def test_a_function_has_the_parameters_that_it_is_called_with(
     # What rules.py takes for a temporary snapshot of Cinder's.
     (lvm.LVMVolumeDriver.create_cloned_volume, "'clone-snap-%s'"),
     (lvm.LVMVolumeDriver, "LVMVolumeDriver:%(hostname)s:%(vg)s'"),
+    # A cluster reports the same from each host.
+    (lvm.LVMVolumeDriver._update_volume_stats, 'self._stats = data'),
+    (lvm.LVMVolumeDriver._update_volume_stats, 'location_info=location_info'),
+    # In a cluster.
+    (VolumeManager.__init__, 'self.driver.SUPPORTS_ACTIVE_ACTIVE'),
+    (VolumeManager._init_host, "volume['status'] in ['in-use']"),
     # What cinder_records.py derives from a status and from launched_at.
     (create_volume.CreateVolumeOnFinishTask, 'launched_at'),
     (common.error_out, 'resource.save()'),

@@ -26,6 +26,8 @@ from cinderclient import api_versions  # type: ignore[import-untyped]
 from cinderclient import shell
 from cliff import commandmanager
 from osc_volume_adopt import commands
+from osc_volume_adopt import run_commands
+import oslo_i18n
 import pytest
 
 from tests.lab import documented
@@ -37,8 +39,8 @@ TESTS = sorted({by for _, _, by in documented.CHECKED_BY if '::' in by})
 FIXED = {documented.HOLDERS, documented.PLUGIN, documented.CLIENT_INSTALL,
          documented.CHECK}
 ADOPTION = (commands.ListAdoption, commands.ShowAdoption,
-            commands.PlanAdoption, commands.ApplyAdoption,
-            commands.UndoAdoption)
+            commands.PlanAdoption, run_commands.ApplyAdoption,
+            run_commands.UndoAdoption, run_commands.RecoverAdoption)
 # IDs and UUIDs differ from run to run.
 ID = re.compile(r'\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b\w{6}(-\w{4}){5}-\w{6}\b')
 
@@ -139,6 +141,8 @@ def test_the_lab_of_the_clients_runs_it(line):
 def test_tox_has_the_environment_and_its_program_the_option(line):
     named, _, arguments = line.text.partition(' -- ')
     known = dict(environments())
+    for label in re.findall(r' -m (\S+)', named):
+        assert f'\nlabels =\n    {label} = ' in text_of('tox.ini')
     for name in filter(None, named.partition(' -e ')[2].split(',')):
         assert name in known
         for option in re.findall(r'--[a-z-]+', arguments):
@@ -212,6 +216,9 @@ def cinder():
 @pytest.fixture(scope='module')
 def openstack():
     """The commands of the openstack client."""
+    # Some commands cannot be made with the lazy translation that Cinder's
+    # modules enable. The client has a process of its own.
+    oslo_i18n.enable_lazy(False)
     manager = commandmanager.CommandManager('openstack.volume.v3')
     manager.add_command_group('openstack.volume_adoption.v1')
     return manager

@@ -19,7 +19,8 @@ import pathlib
 import cinder_lvm_manage
 
 _PACKAGE = pathlib.Path(cinder_lvm_manage.__file__).parent
-_KNOW_CINDER = {'driver', 'any_size', 'cinder_errors', 'cinder_records'}
+_KNOW_CINDER = {'driver', 'any_size', 'cinder_errors', 'cinder_records',
+                'peers', 'shared_group'}
 
 
 def _imported_by(path):

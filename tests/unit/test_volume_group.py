@@ -32,7 +32,7 @@ REPORT = """
 {"report": [{"vg": [{"vg_name": "vg", "vg_exported": "0", "vg_partial": "0",
                      "vg_permissions": "writeable",
                      "vg_extent_size": "4194304", "vg_mda_free": "520192",
-                     "vg_tags": ""}],
+                     "vg_tags": "", "vg_shared": "0"}],
              "pv": [{"pv_name": "/dev/sdx",
                      "pv_uuid": "AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA",
                      "pv_major": "8", "pv_minor": "1", "pv_free": "4194304",

@@ -29,6 +29,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from osc_volume_adopt import audit
 from osc_volume_adopt import columns
 from osc_volume_adopt import csv_file
 from osc_volume_adopt import plan
@@ -151,13 +152,15 @@ _FIELDS = {
     'list': {column.title: column.description for column in columns.COLUMNS},
     'csv': {title: column.description
             for title, column in csv_file.VOLUME_COLUMNS.items()},
+    'audit': audit.CODES,
     **{part: {name: field['description'] for name, field in fields.items()}
        for part, fields in (('volume', plan.VOLUME_FIELDS),
                             ('lv', plan.LV_FIELDS))}}
 
 
 class Fields(_CodeTable):
-    """``.. adoption-fields:: list``, or csv, or volume or lv of a plan."""
+    """``.. adoption-fields:: list``, or csv, audit, or volume or lv of a plan.
+    """
 
     required_arguments = 1
     widths = '25 75'

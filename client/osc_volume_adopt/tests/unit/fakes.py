@@ -13,6 +13,7 @@
 """Rows of a listing, and a Cinder in memory with CinderApi's signatures."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import tempfile
@@ -110,6 +111,8 @@ class FakeCinder:
     :ivar errors: by LV, what its manage raises, or the status it ends with
     :ivar requested: the LVs for which a manage was requested, in order
     :ivar kept: IDs of volumes that cannot be unmanaged
+    :ivar held: by LV, the ID of the volume or snapshot that has it
+    :ivar admin_of: projects in which the caller may manage volumes
     """
 
     def __init__(self, errors=()):
@@ -118,6 +121,10 @@ class FakeCinder:
         self.requested: list[str] = []
         self.transferred: list[tuple[str, Any]] = []
         self.kept: set[str] = set()
+        self.held: dict[str, str] = {}
+        self.admin_of: set[str] = set()
+        self.projects = {'theirs': 'their-id'}
+        self.managed_snapshots: dict[str, Any] = {}
         self.lvs = [named(name) for name in ('data1', 'data2', 'data3')]
         self.snapshot_lvs: list[Snapshot] = []
         self.types = {'__DEFAULT__': VolumeType('type-0', '__DEFAULT__', {},
@@ -134,44 +141,103 @@ class FakeCinder:
     @property
     def api(self) -> Any:
         """A CinderApi; a call that the real one would refuse fails."""
+        return self.api_of('mine')
+
+    def api_of(self, project: str) -> Any:
+        """The API with a token for a project."""
         api = mock.create_autospec(CinderApi, instance=True)
         for name in dir(CinderApi):
-            if not name.startswith('_') and hasattr(self, name):
+            if callable(getattr(self, name, None)) and name[0] != '_':
                 getattr(api, name).side_effect = getattr(self, name)
+        for name in ('manage', 'manage_snapshot', 'may_manage'):
+            getattr(api, name).side_effect = functools.partial(
+                getattr(self, name), project)
         return api
 
+    def project_id(self, name_or_id):
+        return self.projects.get(name_or_id)
+
+    def for_project(self, project_id):
+        return self.api_of(project_id)
+
+    def may_manage(self, project, location):
+        return project in self.admin_of
+
     def manageable(self, location):
-        yield from (dataclasses.replace(lv, location=location)
-                    for lv in self.lvs)
+        for lv in self.lvs:
+            yield dataclasses.replace(
+                lv, location=location,
+                cinder_id=self.held.get(lv.name, lv.cinder_id))
 
     def manageable_snapshots(self, location):
-        yield from self.snapshot_lvs
+        for each in self.snapshot_lvs:
+            yield dataclasses.replace(each, lv=dataclasses.replace(
+                each.lv, cinder_id=self.held.get(each.lv.name,
+                                                 each.lv.cinder_id)))
 
-    def manage(self, location, reference, fields):
-        source = reference['source-name']
+    def _name_of(self, reference, lvs):
+        return reference.get('source-name') or next(
+            lv.name for lv in lvs if lv.source_id == reference['source-id'])
+
+    def manage(self, project, location, reference, fields):
+        source = self._name_of(reference, self.lvs)
         self.requested.append(source)
-        volume = {'id': f'id-{source}', 'status': 'available',
-                  'os-vol-tenant-attr:tenant_id': 'mine',
+        volume = {'id': f'id-{source}', 'status': 'available', 'size': 1,
+                  'os-vol-tenant-attr:tenant_id': project,
                   'os-vol-host-attr:host': HOST.name, 'attachments': [],
                   **fields}
         error = self.errors.pop(source, None)
-        if isinstance(error, str):
-            volume['status'] = error
-        elif error:
-            if not isinstance(error, exceptions.HttpException):
-                # The answer is lost, but not the request.
-                self.volumes[volume['id']] = volume
+        if isinstance(error, exceptions.HttpException):
             raise error
         self.volumes[volume['id']] = volume
+        if isinstance(error, str):
+            volume |= {'status': error, 'size': 0}
+            return volume['id']
+        self.held[source] = volume['id']
+        if error:
+            # The answer is lost, but not the request.
+            raise error
         return volume['id']
 
     def set_image_properties(self, volume_id, properties):
         self.volumes[volume_id]['volume_image_metadata'] = dict(properties)
 
+    def _released(self, found_id):
+        self.held = {name: holder for name, holder in self.held.items()
+                     if holder != found_id}
+
     def unmanage(self, volume_id):
-        if volume_id in self.kept:
+        if volume_id in self.kept or self.snapshots(volume_id):
             raise refusal(400)
         del self.volumes[volume_id]
+        self._released(volume_id)
+
+    def manage_snapshot(self, project, volume_id, reference, fields):
+        source = self._name_of(reference,
+                               [each.lv for each in self.snapshot_lvs])
+        self.requested.append(source)
+        snapshot = {
+            'id': f'id-{source}', 'volume_id': volume_id, 'size': 1,
+            'status': 'available',
+            'os-extended-snapshot-attributes:project_id': project, **fields}
+        error = self.errors.pop(source, None)
+        if isinstance(error, exceptions.HttpException):
+            raise error
+        self.managed_snapshots[snapshot['id']] = snapshot
+        if isinstance(error, str):
+            snapshot['status'] = error
+            return snapshot['id']
+        self.held[source] = snapshot['id']
+        if error:
+            raise error
+        return snapshot['id']
+
+    def snapshot(self, snapshot_id):
+        return self.managed_snapshots.get(snapshot_id)
+
+    def unmanage_snapshot(self, snapshot_id):
+        del self.managed_snapshots[snapshot_id]
+        self._released(snapshot_id)
 
     def volume(self, volume_id):
         return self.volumes.get(volume_id)
@@ -180,12 +246,19 @@ class FakeCinder:
         return [volume for volume in self.volumes.values()
                 if metadata.items() <= volume['metadata'].items()]
 
+    def project_name(self, project_id):
+        return f'name of {project_id}'
+
+    def all_volumes(self):
+        return list(self.volumes.values())
+
     def volumes_in(self, project_id):
         return [volume for volume in self.volumes.values()
                 if volume['os-vol-tenant-attr:tenant_id'] == project_id]
 
     def snapshots(self, volume_id):
-        return []
+        return [each for each in self.managed_snapshots.values()
+                if each['volume_id'] == volume_id]
 
     def services(self):
         return [self.service]
@@ -212,9 +285,9 @@ class FakeCinder:
         return self.quotas.get(project_id, {})
 
     def transfer(self, volume_id, receiver):
-        self.transferred.append((volume_id, receiver))
         if receiver == 'full':
             raise refusal(413)
+        self.transferred.append((volume_id, receiver))
 
     def cancel_transfer(self, volume_id):
         self.volumes[volume_id]['status'] = 'available'

@@ -26,15 +26,16 @@ from osc_volume_adopt.errors import BackendError
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.problems import Problem
+from osc_volume_adopt.projects import Access
 from osc_volume_adopt.tests.unit import fakes
 from osc_volume_adopt.volume_options import VolumeOptions
 
 
-def lines(cinder, plan=None, receivers=None, **options):
+def lines(cinder, plan=None, access=None, **options):
     """The problems of a plan for all LVs, as an operator reads them."""
     plan = plan or Plan.of(cinder.lvs, VolumeOptions(**options))
     return problems.grouped(check.problems(cinder.api, plan.volumes, 1,
-                                           receivers or {}))
+                                           access or {}))
 
 
 def on(location, cinder):
@@ -90,7 +91,7 @@ class TypesTest(unittest.TestCase):
         self.assertEqual([], lines(cinder, volume_type='gold'))
         self.assertEqual(
             1, len(lines(cinder, volume_type='gold', project='web',
-                         receivers={'web': ('their-id', cinder.api)})))
+                         access={'web': Access('their-id', cinder.api)})))
 
     @ddt.data({'volume_backend_name': 'ssd'},
               {'capabilities:volume_backend_name': '<or> ssd <or> hdd'},
@@ -257,7 +258,7 @@ class VolumeNamesTest(unittest.TestCase):
         cinder.volumes['x'] = self.volume('data1', 'their-id')
         self.assertEqual([], lines(cinder))
         self.assertEqual(1, len(lines(cinder, None, {
-            'theirs': ('their-id', cinder.api)}, project='theirs')))
+            'theirs': Access('their-id', cinder.api)}, project='theirs')))
 
 
 class PoolTest(unittest.TestCase):

@@ -10,83 +10,29 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The five commands: output, messages, and exit statuses."""
+"""The commands: output, messages, and exit statuses."""
 
 import collections
-import contextlib
 import dataclasses
 import functools
-import io
+from importlib import metadata
 import json
-import logging
 from typing import Any
-import unittest
 from unittest import mock
 
 import ddt
 from keystoneauth1 import exceptions as connection_errors
-from openstackclient import shell
-from osc_lib import clientmanager
 import yaml
 
 from osc_volume_adopt import run
-from osc_volume_adopt.progress import Progress
+from osc_volume_adopt import run_commands
+from osc_volume_adopt.tests.unit import cases
 from osc_volume_adopt.tests.unit import fakes
-
-ON = ('--host', fakes.HOST.name)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-class ProgressTest(unittest.TestCase):
-
-    def test_on_a_terminal_only_failures_have_a_line(self):
-        terminal = Terminal()
-        with Progress(terminal) as shown:
-            shown.start('adopting', 2, 'adopted')
-            shown.report('data1', 'adopted')
-            shown.report('data2', 'failed: [no]')
-        self.assertNotIn('data1', terminal.getvalue())
-        self.assertIn('[2/2] data2: failed: [no]', terminal.getvalue())
-        self.assertRegex(terminal.getvalue(), 'adopting .*2/2')
+from osc_volume_adopt.tests.unit.cases import ON
 
 
 @ddt.ddt
-class CommandsTest(fakes.InAFolder):
-
-    def setUp(self):
-        super().setUp()
-        self.cinder = fakes.FakeCinder()
-        self.plan = self.path.with_name('plan.yaml')
-        self.journal = self.path.with_name('plan.yaml.journal')
-
-    def openstack(self, command, *arguments, api=None):
-        """The exit status, and what is printed on stdout and stderr.
-
-        The client itself runs the command; only Cinder is another.
-        """
-        root = logging.getLogger()
-        handlers, level = list(root.handlers), root.level
-        api = api or self.cinder.api
-        with (contextlib.redirect_stdout(io.StringIO()) as stdout,
-              contextlib.redirect_stderr(io.StringIO()) as stderr,
-              mock.patch.object(clientmanager.ClientManager,
-                                'volume_adoption', api)):
-            status: Any
-            try:
-                status = shell.main([
-                    '--os-auth-type', 'none', '--os-endpoint', 'http://cinder',
-                    'volume', 'adoption', command, *map(str, arguments)])
-            except SystemExit as exc:
-                # Of argparse.
-                status = exc.code
-            finally:
-                root.handlers[:] = handlers
-                root.setLevel(level)
-        return status, stdout.getvalue(), stderr.getvalue()
+class CommandsTest(cases.CommandCase):
 
     def listed(self, *options):
         status, stdout, stderr = self.openstack('list', *ON, *options)
@@ -94,15 +40,6 @@ class CommandsTest(fakes.InAFolder):
         # Only an empty list is explained.
         self.assertIs('None of the' in stderr, bool(stderr))
         return stdout
-
-    def planned(self, *options):
-        return self.openstack('plan', *ON, *options, '--output', self.plan)
-
-    def applied(self, *options):
-        return self.openstack('apply', self.plan, *options)
-
-    def undone(self):
-        return self.openstack('undo', self.journal)
 
     def test_a_list_shows_sizes_to_people_and_bytes_to_programs(self):
         self.cinder.lvs = [fakes.lv(), fakes.lv(fakes.BARE)]
@@ -115,7 +52,8 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual(
             {'Name': 'data1', 'Size': 4194304, 'GiB': 1, 'Safe': True,
              'Codes': [], 'Reasons': '', 'Owner': 'Proxmox VE, guest 101',
-             'Contents': 'ext4 file system', 'Layout': 'linear',
+             'Contents': 'ext4 file system', 'Snapshots': [],
+             'Layout': 'linear',
              'Tags': 'a,b', 'Source ID': 'id-1', 'Cinder ID': None,
              'Backend': 'lab@lvm#lvm'}, first)
         self.assertIsNone(second['Size'])
@@ -233,14 +171,88 @@ class CommandsTest(fakes.InAFolder):
         api.set_image_properties.side_effect = fakes.refusal(400)
         status, _, stderr = self.openstack('apply', self.plan, api=api)
         self.assertEqual(3, status)
-        self.assertIn('3 volumes (data1, data2, data3): the volume is '
-                      'adopted, but its image properties could not be set: ',
-                      stderr)
+        self.assertEqual(1, stderr.count(
+            'failed: the volume is adopted, but its image properties could '
+            'not be set: '))
+        self.assertEqual(2, stderr.count('failed, for the same reason as'))
         status, _, _ = self.applied()
         self.assertEqual(0, status)
         self.assertEqual(3, len(self.cinder.requested))
         self.assertEqual({'hw_disk_bus': 'scsi'}, self.cinder.volumes[
             'id-data1']['volume_image_metadata'])
+
+    def test_the_group_has_a_help(self):
+        status, stdout, _ = self.openstack()
+        self.assertEqual(0, status)
+        names = [line.split()[2] for line in stdout.splitlines()]
+        self.assertEqual(
+            {entry.name for entry in metadata.entry_points(
+                group='openstack.volume_adoption.v1')},
+            {f'volume_adoption_{name}' for name in names} | {
+                'volume_adoption'})
+        self.assertEqual(['list', 'show', 'plan', 'apply'], names[:4])
+        self.assertIn('list     List logical volumes that can be managed',
+                      stdout)
+        status, stdout, _ = self.openstack('--help')
+        self.assertEqual(0, status)
+        self.assertIn(' volume adoption [-h]\n', stdout)
+        for name in names:
+            self.assertIn(name, stdout)
+
+    def test_the_status_of_a_plan(self):
+        self.planned()
+        self.by_name()
+        self.cinder.errors = {'data2': fakes.refusal(400)}
+        self.assertEqual(3, self.applied()[0])
+        self.cinder.volumes['id-data3']['status'] = 'error_deleting'
+        status, stdout, _ = self.openstack('status', self.plan, '-f', 'json')
+        shown = json.loads(stdout)
+        self.assertEqual(0, status)
+        self.assertEqual(
+            {'Volumes': 3, 'GiB': 3, 'Run': 'none', 'Done': 1, 'Failed': 2,
+             'Left': 0}, {name: shown[name] for name in (
+                 'Volumes', 'GiB', 'Run', 'Done', 'Failed', 'Left')})
+        self.assertEqual(['done', 'failed', 'failed'],
+                         [each['condition'] for each in shown['Details']])
+        self.assertEqual('error_deleting',
+                         shown['Details'][2]['volume_status'])
+        _, table, _ = self.openstack('status', self.plan)
+        self.assertIn('data3: failed: the volume has status error_deleting',
+                      table)
+        self.assertNotIn('data1', table)
+
+    def test_a_report_is_printed_or_written(self):
+        self.planned()
+        status, stdout, _ = self.openstack('report', self.plan)
+        self.assertEqual(0, status)
+        self.assertTrue(stdout.startswith('# Adoption of plan.yaml\n'))
+        self.assertIn('| data1 | data1 | name of mine |', stdout)
+        page, ticket = (self.plan.with_name(name)
+                        for name in ('r.html', 'r.md'))
+        status, stdout, _ = self.openstack(
+            'report', self.plan, '--title', 'Change 5', '--html', page,
+            '--markdown', ticket)
+        self.assertEqual((0, f'{page}\n{ticket}\n'), (status, stdout))
+        self.assertIn('<h1>Change 5</h1>', page.read_text())
+        self.assertIn('# Change 5\n', ticket.read_text())
+        status, _, stderr = self.openstack(
+            'report', self.plan, '--html', self.plan / 'r.html')
+        self.assertEqual(1, status)
+        self.assertIn('Cannot write ', stderr)
+
+    def test_an_audit_lists_problems(self):
+        self.assertEqual((0, ''), (lambda status, stdout, _: (
+            status, stdout.strip()))(*self.openstack('audit', *ON)))
+        self.cinder.volumes['x'] = {
+            'id': 'x', 'status': 'available', 'size': 1,
+            'os-vol-host-attr:host': fakes.HOST.name}
+        status, stdout, stderr = self.openstack('audit', *ON, '-f', 'json')
+        self.assertEqual(3, status)
+        row, = json.loads(stdout)
+        self.assertEqual(('lv-missing', '', 'x'),
+                         (row['Code'], row['LV'], row['Volume']))
+        self.assertEqual('host lab@lvm#lvm: 1 problem of 3 LVs and 1 volume '
+                         'checked\n', stderr)
 
     @ddt.data('pool', 'id-2')
     def test_one_lv_is_shown_with_its_reasons(self, word):
@@ -287,6 +299,103 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual('cinder_lvm_manage', yaml.safe_load(
             self.plan.read_text())['volumes'][0]['lv']['driver'])
 
+    def with_snapshots(self):
+        """data1 has a thick one and data2 a thin one, which is an LV, too."""
+        self.cinder.snapshot_lvs = [
+            fakes.snapshot('before', 'data1'),
+            fakes.snapshot('clone', 'data2', 'thin'),
+            fakes.snapshot('full', 'data2', codes=('invalid-snapshot',))]
+        self.cinder.lvs.append(fakes.named('clone'))
+
+    def test_snapshots_are_shown(self):
+        self.assertNotIn('Snapshots', self.listed())
+        self.with_snapshots()
+        self.assertIn('| Snapshots', self.listed())
+        self.assertEqual(
+            {'data1': ['before'], 'data2': ['clone', 'full'], 'data3': [],
+             'clone': []},
+            {row['Name']: row['Snapshots'] for row in json.loads(
+                self.listed('-f', 'json'))})
+        for name, words in (('data1', 'the snapshots before'),
+                            ('data2', 'the snapshots full'), ('data3', '')):
+            _, stdout, _ = self.openstack('show', *ON, name, '-f', 'json')
+            last = json.loads(stdout)['If Managed'][-1]
+            self.assertIs(bool(words), 'cannot delete or migrate' in last)
+            self.assertTrue(last.endswith(words))
+
+    def test_a_plan_warns_of_snapshots_that_block_a_delete(self):
+        self.with_snapshots()
+        self.cinder.snapshot_lvs.pop()
+        status, stdout, stderr = self.planned()
+        self.assertEqual(0, status)
+        self.assertIn('4 volumes to adopt', stdout)
+        self.assertIn('1 volume, such as data1, cannot be deleted or migrated '
+                      'by Cinder as long as it does not manage their '
+                      'snapshots. --snapshots plans them, too\n', stderr)
+
+    def test_a_plan_has_snapshots_under_their_volumes(self):
+        self.with_snapshots()
+        status, stdout, stderr = self.planned('--snapshots')
+        self.assertEqual(0, status)
+        self.assertIn('3 volumes to adopt, 3 GiB; 2 snapshots with them; 1 '
+                      'LV left out\n', stdout)
+        # The one that is invalid remains.
+        self.assertIn('1 volume, such as data2, cannot be deleted', stderr)
+        content = yaml.safe_load(self.plan.read_text())
+        self.assertEqual(
+            [[{'snapshot': {'name': 'before'},
+               'lv': {'reference': {'source-name': 'before'},
+                      'source_id': 'id-before'}}],
+             [{'snapshot': {'name': 'clone'},
+               'lv': {'reference': {'source-name': 'clone'},
+                      'source_id': 'id-clone'}}], None],
+            [entry.get('snapshots') for entry in content['volumes']])
+        self.assertEqual(['full'], [each['lv'] for each
+                                    in content['left_out']])
+        self.assertEqual(0, self.applied()[0])
+        self.assertEqual({'id-before': 'id-data1', 'id-clone': 'id-data2'}, {
+            each['id']: each['volume_id'] for each
+            in self.cinder.managed_snapshots.values()})
+        self.assertEqual(0, self.undone()[0])
+        self.assertEqual({}, self.cinder.managed_snapshots)
+
+    def test_snapshots_that_have_changed_are_refused(self):
+        self.with_snapshots()
+        self.planned('--snapshots')
+        before = self.cinder.snapshot_lvs
+        for changed, words in (
+                ([], 'data1: its snapshot before not found on host'),
+                ([fakes.snapshot('before', 'data3')],
+                 'data1: before is a snapshot of data3'),
+                ([fakes.snapshot('before', 'data1', codes=('in-use',))],
+                 'data1: its snapshot before is not safe to manage: ')):
+            self.cinder.snapshot_lvs = [*changed, *before[1:]]
+            status, _, stderr = self.applied()
+            self.assertEqual(1, status)
+            self.assertIn(words, stderr)
+
+    def test_a_driver_that_lists_no_snapshots(self):
+        api = self.cinder.api
+        api.manageable_snapshots.side_effect = fakes.refusal(500)
+        status, stdout, stderr = self.openstack('list', *ON, api=api)
+        self.assertEqual(0, status)
+        self.assertIn('data1', stdout)
+        self.assertIn('Cannot list the snapshots of host lab@lvm#lvm: The '
+                      'server failed', stderr)
+
+    def test_an_adopted_lv_is_shown_by_its_former_name(self):
+        self.cinder.lvs[0] = fakes.named('volume-1', former_name='data1',
+                                         adopter='some-id')
+        self.cinder.held['volume-1'] = 'some-id'
+        _, stdout, _ = self.openstack('show', *ON, 'data1', '-f', 'json')
+        shown = json.loads(stdout)
+        self.assertEqual(('volume-1', 'data1', 'some-id'), tuple(
+            shown[name] for name in ('Name', 'Former Name', 'Cinder ID')))
+        # Another LV may have that name by now.
+        self.cinder.lvs.append(fakes.named('data1'))
+        _, stdout, _ = self.openstack('show', *ON, 'data1', '-f', 'json')
+        self.assertEqual('data1', json.loads(stdout)['Name'])
+
     def test_a_plan_is_not_overwritten(self):
         self.planned()
         status, stdout, stderr = self.planned()
@@ -314,13 +423,6 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual(before, sorted(self.path.parent.iterdir()))
         self.assertEqual([], self.cinder.requested)
 
-    def by_name(self):
-        """The fake's LVs are managed by name."""
-        content = yaml.safe_load(self.plan.read_text())
-        for entry in content['volumes']:
-            del entry['lv']['driver']
-        self.plan.write_text(yaml.safe_dump(content))
-
     def test_a_plan_is_applied_and_undone(self):
         self.planned()
         self.by_name()
@@ -328,17 +430,19 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual(0, status)
         self.assertEqual(
             'adopted earlier: 0; adopted: 3; failed: 0; outcome unknown: 0; '
-            f'journal: {self.journal}\n', stdout)
-        self.assertEqual('[1/3] data1: adopted\n[2/3] data2: adopted\n'
-                         '[3/3] data3: adopted\n', stderr)
+            f'not started: 0; journal: {self.journal}\n', stdout)
+        self.assertEqual(
+            f'Checking {self.plan}: 3 volumes\nadopting 3 volumes\n'
+            '[1/3] data1: adopted\n[2/3] data2: adopted\n'
+            '[3/3] data3: adopted\n', stderr)
         before = self.journal.read_text()
         status, stdout, _ = self.applied('--dry-run')
         self.assertEqual('0 volumes to adopt; all checks passed\n', stdout)
         self.assertEqual(before, self.journal.read_text())
         status, stdout, _ = self.undone()
         self.assertEqual(
-            (0, ('unmanaged: 3; failed: 0; outcome unknown: 0; journal: '
-                f'{self.journal}\n')), (status, stdout))
+            (0, ('unmanaged: 3; failed: 0; outcome unknown: 0; not started: '
+                f'0; journal: {self.journal}\n')), (status, stdout))
 
     def test_every_command_works_with_a_cluster(self):
         cinder = self.cinder
@@ -374,9 +478,12 @@ class CommandsTest(fakes.InAFolder):
         status, stdout, stderr = self.applied('--parallel', 1)
         self.assertEqual(3, status)
         self.assertIn('adopted: 1; failed: 2; outcome unknown: 0; ', stdout)
-        self.assertIn('failed: 2 volumes (data1, data2): GET /v3/p/volumes '
-                      'was refused (HTTP 400, no).\nRun the same command to '
-                      'retry.\n', stderr)
+        self.assertIn(
+            '[1/3] data1: failed: GET /v3/p/volumes was refused (HTTP 400, '
+            'no).\n[2/3] data2: failed, for the same reason as data1\n'
+            '[3/3] data3: adopted\n', stderr)
+        self.assertIn('`cinder-manage quota sync` corrects that.\n'
+                      'Run the same command to retry.\n', stderr)
         self.cinder.kept = {'id-data3'}
         status, stdout, stderr = self.undone()
         self.assertEqual(3, status)
@@ -390,18 +497,20 @@ class CommandsTest(fakes.InAFolder):
         expected = (
             f'Cannot apply {self.plan}:\n3 volumes (data1, data2, data3): LV '
             'not found on host lab@lvm#lvm\nNothing was changed.\n')
-        for options in ((), ('--dry-run',)):
-            self.assertEqual((1, '', expected), self.applied(*options))
+        checking = f'Checking {self.plan}: 3 volumes\n'
+        for options, first in (((), checking), (('--dry-run',), '')):
+            self.assertEqual((1, '', first + expected),
+                             self.applied(*options))
             self.assertFalse(self.journal.exists())
         # A run that resumes does not say so.
         self.cinder.lvs = lvs
         self.cinder.errors = {'data2': fakes.refusal(400)}
         self.applied()
         self.cinder.lvs = []
-        for options in ((), ('--dry-run',)):
+        for options, first in (((), checking), (('--dry-run',), '')):
             self.assertEqual(
-                (1, '', (f'Cannot apply {self.plan}:\ndata2: LV not found on '
-                        'host lab@lvm#lvm\nThis run changed nothing. '
+                (1, '', (f'{first}Cannot apply {self.plan}:\ndata2: LV not '
+                        'found on host lab@lvm#lvm\nThis run changed nothing. '
                         'Earlier runs have adopted 2 volumes, or started '
                         'to.\n')),
                 self.applied(*options))
@@ -415,6 +524,7 @@ class CommandsTest(fakes.InAFolder):
         status, stdout, stderr = self.undone()
         self.assertEqual((1, ''), (status, stdout))
         self.assertEqual(
+            f'Checking {self.journal}: 3 volumes\n'
             f'Cannot undo {self.journal}:\n3 volumes (data1, data2, data3): '
             'its volume has status reserved (for data1: see volume '
             'id-data1)\nNothing was changed.\n', stderr)
@@ -427,7 +537,7 @@ class CommandsTest(fakes.InAFolder):
         self.cinder.service = dataclasses.replace(self.cinder.service,
                                                   up=False)
         for command, arguments in (
-                ('list', ON), ('show', (*ON, 'data1')),
+                ('list', ON), ('show', (*ON, 'data1')), ('audit', ON),
                 ('plan', (*ON, '--output', self.plan)),
                 ('apply', (self.path.with_name('again.yaml'), '--dry-run')),
                 ('undo', (self.journal,))):
@@ -446,9 +556,12 @@ class CommandsTest(fakes.InAFolder):
             self.applied()
         return {'list': ON, 'show': (*ON, 'data1'),
                 'plan': (*ON, '--output', self.path.with_name('new.yaml')),
-                'apply': (self.plan,), 'undo': (self.journal,)}[command]
+                'apply': (self.plan,), 'undo': (self.journal,),
+                'status': (self.plan,), 'report': (self.plan,),
+                'audit': ON}[command]
 
-    @ddt.data('list', 'show', 'plan', 'apply', 'undo')
+    @ddt.data('list', 'show', 'plan', 'apply', 'undo', 'status', 'report',
+              'audit')
     def test_every_exit_status(self, command):
         """Those that the help documents; 3 has a test of its own."""
         arguments = self.arguments(command)
@@ -456,7 +569,8 @@ class CommandsTest(fakes.InAFolder):
         self.assertEqual(0, status)
         table = stdout.partition('exit status::\n\n')[2].partition('\n\n')[0]
         runs = command in ('apply', 'undo')
-        self.assertEqual(['0', '1', '2', *(['3'] if runs else []), '130'],
+        self.assertEqual(['0', '1', '2', *(['3'] if runs or command == 'audit'
+                                           else []), '130'],
                          [line.split()[0] for line in table.splitlines()])
         status, stdout, stderr = self.openstack(command, '--colour')
         self.assertEqual((2, ''), (status, stdout))
@@ -467,7 +581,7 @@ class CommandsTest(fakes.InAFolder):
                 (KeyboardInterrupt, 130,
                  'Run the same command to resume.' if runs else '')):
             api = self.cinder.api
-            api.services.side_effect = error
+            api.services.side_effect = api.all_volumes.side_effect = error
             with self.subTest(error=error):
                 status, stdout, stderr = self.openstack(command, *arguments,
                                                         api=api)
@@ -484,10 +598,11 @@ class CommandsTest(fakes.InAFolder):
         api = self.cinder.api
         api.manage.side_effect = api.unmanage.side_effect = KeyboardInterrupt
         status, stdout, stderr = self.openstack(command, *arguments, api=api)
-        self.assertEqual((130, ''), (status, stdout))
+        self.assertEqual(130, status)
+        self.assertIn('; failed: 0; outcome unknown: ', stdout)
         self.assertIn('Interrupted. Run the same command to resume.\n',
                       stderr)
         # The requests of apply were not answered: it waits for their arrival.
-        with mock.patch.object(run, 'Run',
-                               functools.partial(run.Run, arrival=0.5)):
+        with mock.patch.object(run_commands, 'Run', functools.partial(
+                run.Run, arrival=0.5)):
             self.assertEqual(0, self.openstack(command, *arguments)[0])

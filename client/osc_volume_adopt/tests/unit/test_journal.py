@@ -36,6 +36,24 @@ class JournalTest(fakes.InAFolder):
             log.record('data1', State.ADOPTED)
             self.assertEqual('v1', log.volume('data1'))
 
+    def test_snapshots_have_states_of_their_own(self):
+        with RunJournal(self.path, 'p1') as log:
+            log.record('data1', State.MANAGING, volume='v1', lv={'a': 1})
+            log.record('data1', State.ADOPTED, 'before', volume='s1')
+            log.record('data1', State.REQUESTED, 'after')
+            log.record('data2', State.ADOPTED, 'before', volume='s2')
+        record = journal.read(self.path, 'p1')
+        self.assertEqual(['data1'], record.sources(*State))
+        self.assertEqual(['before'], record.snapshots('data1', State.ADOPTED))
+        self.assertEqual(['before', 'after'],
+                         record.snapshots('data1', *State))
+        self.assertEqual(['v1', 's1', None, 's2'], [
+            record.volume('data1'), record.volume('data1', 'before'),
+            record.volume('data1', 'after'),
+            record.volume('data2', 'before')])
+        self.assertEqual([{'a': 1}, {}],
+                         [record.lv('data1'), record.lv('data2')])
+
     def test_a_line_that_was_cut_off_is_ignored(self):
         with RunJournal(self.path, 'p1') as log:
             log.record('data1', State.REQUESTED)

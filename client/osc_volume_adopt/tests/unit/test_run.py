@@ -13,64 +13,39 @@
 """Runs against a Cinder that fails as real ones do: what starts, what is done.
 """
 
+import dataclasses
+import io
 import json
 from unittest import mock
 
 import ddt
 from keystoneauth1 import exceptions as connection_errors
 
+from osc_volume_adopt import adopt
 from osc_volume_adopt import run
+from osc_volume_adopt import undo
 from osc_volume_adopt.errors import BackendError
 from osc_volume_adopt.errors import OutcomeUnknown
 from osc_volume_adopt.journal import Record
 from osc_volume_adopt.journal import RunJournal
 from osc_volume_adopt.journal import State
-from osc_volume_adopt.plan import Entry
-from osc_volume_adopt.plan import Plan
+from osc_volume_adopt.tests.unit import cases
 from osc_volume_adopt.tests.unit import fakes
-
-LVS = ('data1', 'data2', 'data3')
-
-
-def plan(**fields):
-    return Plan('p1', tuple(
-        Entry(fakes.HOST, {'source-name': name}, 1, **fields)
-        for name in LVS))
+from osc_volume_adopt.tests.unit.cases import LVS
+from osc_volume_adopt.tests.unit.cases import plan
 
 
 @ddt.ddt
-class RunTest(fakes.InAFolder):
-
-    def setUp(self):
-        super().setUp()
-        self.reported = []
-
-    def run_with(self, api, log, parallel=1, timeout=0, arrival=0):
-        return run.Run(api, log, lambda *line: self.reported.append(line),
-                       parallel, timeout, arrival)
-
-    def adopt(self, cinder, made=None, receiver='them'):
-        """The outcome, and the journal's last states."""
-        api = cinder.api
-        with RunJournal(self.path, 'p1') as log:
-            work = self.run_with(api, log)
-            work.find_requested()
-            outcome = work.adopt(made or plan(), {
-                'theirs': ('their-id', receiver)})
-            return outcome, {name: log.state(name) for name in LVS}
-
-    def undo_problems(self, api, log):
-        return {problem.source: problem.text for problem in run.undo_problems(
-            api, log, run.volumes_of(api, log))}
+class RunTest(cases.RunCase):
 
     def test_each_volume_is_adopted_once(self):
         cinder = fakes.FakeCinder()
         outcome, states = self.adopt(cinder)
         self.assertEqual(list(LVS), outcome.done)
         self.assertEqual({State.ADOPTED}, set(states.values()))
-        self.assertEqual([(name, 'adopted') for name in LVS], self.reported)
+        self.assertEqual([f'{name}: adopted' for name in LVS], self.reported)
         outcome, _ = self.adopt(cinder)
-        self.assertEqual(run.Outcome([], {}, {}), outcome)
+        self.assertEqual(run.Outcome(), outcome)
         self.assertEqual(list(LVS), cinder.requested)
 
     @ddt.data(401, 403)
@@ -79,7 +54,9 @@ class RunTest(fakes.InAFolder):
         outcome, states = self.adopt(cinder)
         self.assertEqual(['data1'], cinder.requested)
         self.assertEqual({'data1'}, outcome.failed.keys())
-        self.assertEqual({'data2', 'data3'}, outcome.unknown.keys())
+        self.assertEqual(['data2', 'data3'], outcome.left)
+        self.assertEqual('Cinder or Keystone refuses the credentials',
+                         outcome.stopped)
         self.assertIs(State.FAILED, states['data1'])
         self.assertIsNone(states['data2'])
 
@@ -93,10 +70,62 @@ class RunTest(fakes.InAFolder):
         cinder = fakes.FakeCinder({'data1': 'error_managing'})
         cinder.lvs = [fakes.named('data1', fakes.UNSAFE)]
         outcome, _ = self.adopt(cinder)
-        self.assertEqual('Cinder set the volume to status error_managing; '
-                         'the LV is a thin pool', outcome.failed['data1'].text)
-        self.assertEqual('see the logs of cinder-volume and cinder-scheduler '
-                         'for id-data1', outcome.failed['data1'].remedy)
+        self.assertEqual('Cinder could not manage the LV: the LV is a thin '
+                         'pool', outcome.failed['data1'].text)
+        self.assertEqual('manage the thin volumes in it',
+                         outcome.failed['data1'].remedy)
+        self.assertEqual(1, self.stderr.getvalue().count('is a thin pool'))
+
+    def test_a_manage_that_fails_without_a_reason_of_the_lv(self):
+        cinder = fakes.FakeCinder({'data1': 'error'})
+        outcome, _ = self.adopt(cinder)
+        self.assertEqual(
+            'Cinder could not manage the LV, although its listing has no '
+            'reason against it (see the logs of cinder-volume and '
+            'cinder-scheduler for volume id-data1)',
+            outcome.failed['data1'].explained)
+
+    def test_an_lv_that_was_removed_is_said_to_be_gone(self):
+        cinder = fakes.FakeCinder({'data1': 'error'})
+        del cinder.lvs[0]
+        outcome, _ = self.adopt(cinder)
+        self.assertEqual('Cinder could not manage the LV: the LV no longer '
+                         'exists on host lab@lvm#lvm',
+                         outcome.failed['data1'].text)
+
+    def test_a_service_that_went_down_is_the_reason(self):
+        cinder = fakes.FakeCinder({'data1': 'error'})
+        cinder.service = dataclasses.replace(cinder.service, up=False)
+        outcome, _ = self.adopt(cinder)
+        self.assertIn('Cinder could not manage the LV: the reason is unknown: '
+                      'The cinder-volume service of lab@lvm is down',
+                      outcome.failed['data1'].text)
+
+    def test_a_run_stops_after_equal_failures(self):
+        for stop_after, failed in ((2, 2), (3, 3), (0, 3)):
+            self.path.unlink(missing_ok=True)
+            self.stderr = io.StringIO()
+            cinder = fakes.FakeCinder(
+                {name: fakes.refusal(400) for name in LVS})
+            with self.subTest(stop_after=stop_after):
+                outcome, _ = self.adopt(cinder, stop_after=stop_after)
+                self.assertEqual(failed, len(outcome.failed))
+                self.assertEqual(list(LVS)[failed:], outcome.left)
+                self.assertEqual(
+                    f'{stop_after} volumes failed for the same reason'
+                    if stop_after else '', outcome.stopped)
+                self.assertEqual(
+                    [('data1: failed: GET /v3/p/volumes was refused (HTTP '
+                      '400, no).'),
+                     'data2: failed, for the same reason as data1'],
+                    self.reported[:2])
+
+    def test_different_failures_do_not_stop_a_run(self):
+        cinder = fakes.FakeCinder({
+            'data1': fakes.refusal(400), 'data2': fakes.refusal(409)})
+        outcome, _ = self.adopt(cinder, stop_after=2)
+        self.assertEqual(['data3'], outcome.done)
+        self.assertEqual('', outcome.stopped)
 
     @ddt.data(fakes.refusal(500), BackendError('ignores the marker'))
     def test_a_failure_remains_if_the_listing_fails(self, error):
@@ -105,8 +134,8 @@ class RunTest(fakes.InAFolder):
         cinder.lvs.__iter__.side_effect = error
         outcome, _ = self.adopt(cinder)
         self.assertEqual(['data2', 'data3'], outcome.done)
-        self.assertIn('status error; the reason is unknown, because listing '
-                      'the LVs failed', outcome.failed['data1'].text)
+        self.assertIn('could not manage the LV: the reason is unknown: ',
+                      outcome.failed['data1'].text)
 
     def test_no_volume_remains_of_a_manage_that_ends_in_error(self):
         cinder = fakes.FakeCinder({'data1': 'error'})
@@ -123,7 +152,7 @@ class RunTest(fakes.InAFolder):
                       outcome.failed['data1'].text)
         self.assertIs(State.FAILED, states['data1'])
         with RunJournal(self.path) as log:
-            self.assertIn('data1', run.to_unmanage(log))
+            self.assertIn('data1', undo.to_unmanage(log))
         outcome, _ = self.adopt(cinder)
         self.assertEqual({'data1'}, outcome.failed.keys())
         self.assertEqual(1, cinder.requested.count('data1'))
@@ -159,9 +188,9 @@ class RunTest(fakes.InAFolder):
         api = cinder.api
         api.volumes_with.side_effect = [[], [cinder.volumes['id-data1']]]
         with RunJournal(self.path) as log:
-            self.run_with(api, log, arrival=60).find_requested()
+            adopt.find_requested(self.run_with(api, log, arrival=60))
             self.assertEqual('id-data1', log.volume('data1'))
-            self.assertEqual({'data1'}, run.find_started(plan(), log, api))
+            self.assertEqual({'data1'}, adopt.find_started(plan(), log, api))
 
     def test_a_requested_volume_is_found_without_a_change(self):
         cinder = self.killed_before_the_first_answer()
@@ -169,9 +198,9 @@ class RunTest(fakes.InAFolder):
         record = Record('p1')
         record._parse(before, self.path)
         self.assertEqual({'data1'},
-                         run.find_started(plan(), record, cinder.api))
+                         adopt.find_started(plan(), record, cinder.api))
         cinder.volumes.clear()
-        self.assertEqual(set(), run.find_started(plan(), record, cinder.api))
+        self.assertEqual(set(), adopt.find_started(plan(), record, cinder.api))
 
     def test_several_volumes_of_one_lv_are_reported(self):
         cinder = self.killed_before_the_first_answer()
@@ -179,9 +208,11 @@ class RunTest(fakes.InAFolder):
         api.volumes_with.side_effect = lambda metadata: list(
             cinder.volumes.values())
         with (RunJournal(self.path) as log,
-              self.assertRaisesRegex(OutcomeUnknown, 'id-data1, id-data2, '
-                                                         'id-data3. Find')):
-            self.run_with(api, log).find_requested()
+              self.assertRaisesRegex(OutcomeUnknown, 'several volumes could '
+                                                     'be that') as raised):
+            adopt.find_requested(self.run_with(api, log))
+        self.assertIn('id-data1, id-data2, id-data3',
+                      raised.exception.remedy)
 
     def test_without_a_network_no_other_volume_is_started(self):
         cinder = fakes.FakeCinder()
@@ -189,11 +220,12 @@ class RunTest(fakes.InAFolder):
         api.manage.side_effect = connection_errors.ConnectFailure('lost')
         api.volumes_with.side_effect = api.manage.side_effect
         with RunJournal(self.path, 'p1') as log:
-            outcome = self.run_with(api, log).adopt(plan(), {})
+            outcome = adopt.adopt(self.run_with(api, log), plan(), {})
             self.assertIs(State.REQUESTED, log.state('data1'))
             self.assertIsNone(log.state('data2'))
         api.manage.assert_called_once()
-        self.assertEqual(set(LVS), outcome.unknown.keys())
+        self.assertEqual({'data1'}, outcome.unknown.keys())
+        self.assertEqual(['data2', 'data3'], outcome.left)
 
     def test_a_network_that_returns_is_waited_for(self):
         cinder = fakes.FakeCinder()
@@ -207,8 +239,50 @@ class RunTest(fakes.InAFolder):
         api.volume.side_effect = lossy
         with (RunJournal(self.path, 'p1') as log,
               mock.patch.object(run, '_LONGEST_PAUSE', 0.01)):
-            outcome = self.run_with(api, log, timeout=60).adopt(plan(), {})
+            outcome = adopt.adopt(self.run_with(api, log, timeout=60), plan(),
+                                  {})
         self.assertEqual(list(LVS), outcome.done)
+
+    def never_managed(self):
+        cinder = fakes.FakeCinder(dict.fromkeys(LVS, 'creating'))
+        return cinder, cinder.api
+
+    def test_a_volume_that_is_never_managed_times_out(self):
+        cinder, api = self.never_managed()
+        outcome, states = self.adopt(cinder, api=api)
+        self.assertEqual(
+            'the volume still has status creating after 0 seconds (see '
+            'volume id-data1)', outcome.unknown['data1'].explained)
+        self.assertEqual({State.MANAGING}, set(states.values()))
+
+    def test_a_service_that_is_down_is_not_waited_for_after_failures(self):
+        cinder, api = self.never_managed()
+        cinder.service = dataclasses.replace(cinder.service, up=False)
+        cinder.errors['data2'] = fakes.refusal(400)
+        with mock.patch.object(run, 'ASK_AGAIN', -1):
+            outcome, _ = self.adopt(cinder, api=api, parallel=2, timeout=60,
+                                    stop_after=1)
+        self.assertIn('The cinder-volume service of lab@lvm is down',
+                      outcome.unknown['data1'].text)
+        self.assertEqual(['data3'], outcome.left)
+
+    def test_what_is_waited_for_is_shown(self):
+        cinder, api = self.never_managed()
+        cinder.service = dataclasses.replace(cinder.service, up=False)
+        for ask_again, words in ((60, 'Cinder is managing the LV'),
+                                 (-1, ('The cinder-volume service of lab@lvm '
+                                       'is down'))):
+            self.path.unlink(missing_ok=True)
+            with (self.subTest(words=words),
+                  RunJournal(self.path, 'p1') as log,
+                  mock.patch.object(run, 'ASK_AGAIN', ask_again)):
+                work = self.run_with(api, log, timeout=0.3)
+                with mock.patch.object(work.shown, 'wait',
+                                       autospec=True) as wait:
+                    adopt.adopt(work, plan(), {})
+                self.assertTrue(wait.call_args_list[0].args[1].startswith(
+                    words))
+            cinder.errors = dict.fromkeys(LVS, 'creating')
 
     def test_a_project_that_cannot_accept_a_volume_is_reported(self):
         cinder = fakes.FakeCinder()
@@ -244,8 +318,8 @@ class RunTest(fakes.InAFolder):
         api = cinder.api
         with RunJournal(self.path) as log:
             self.assertEqual({}, self.undo_problems(api, log))
-            outcome = self.run_with(api, log, parallel=2).unmanage(
-                run.to_unmanage(log))
+            outcome = undo.unmanage(
+                self.run_with(api, log, parallel=2), undo.to_unmanage(log))
             self.assertEqual(sorted(LVS), sorted(outcome.done))
             self.assertEqual(list(LVS), log.sources(State.UNMANAGED))
         self.assertEqual({}, cinder.volumes)
@@ -261,11 +335,12 @@ class RunTest(fakes.InAFolder):
         api.unmanage.side_effect = interrupted
         with (RunJournal(self.path) as log,
               self.assertRaises(KeyboardInterrupt)):
-            self.run_with(api, log).unmanage(['data1'])
+            undo.unmanage(self.run_with(api, log), ['data1'])
         api = cinder.api
         with RunJournal(self.path) as log:
             self.assertEqual({}, self.undo_problems(api, log))
-            outcome = self.run_with(api, log).unmanage(run.to_unmanage(log))
+            outcome = undo.unmanage(self.run_with(api, log),
+                                    undo.to_unmanage(log))
         self.assertEqual(sorted(LVS), sorted(outcome.done))
         self.assertEqual({}, cinder.volumes)
 
@@ -276,8 +351,8 @@ class RunTest(fakes.InAFolder):
         api = cinder.api
         with RunJournal(self.path) as log:
             self.assertEqual({}, self.undo_problems(api, log))
-            self.assertEqual(3, len(self.run_with(api, log).unmanage(
-                run.to_unmanage(log)).done))
+            self.assertEqual(3, len(undo.unmanage(
+                self.run_with(api, log), undo.to_unmanage(log)).done))
 
     def test_what_prevents_an_undo_is_reported(self):
         cinder = fakes.FakeCinder()

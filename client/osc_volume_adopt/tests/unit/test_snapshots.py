@@ -50,5 +50,6 @@ class SnapshotTest(unittest.TestCase):
         first, second, other = (
             fakes.snapshot('a', 'data1'), fakes.snapshot('b', 'data1'),
             fakes.snapshot('c', 'data2'))
-        self.assertEqual({'data1': [first, second], 'data2': [other]},
+        self.assertEqual({(fakes.HOST, 'data1'): [first, second],
+                          (fakes.HOST, 'data2'): [other]},
                          snapshots.by_origin([first, second, other]))

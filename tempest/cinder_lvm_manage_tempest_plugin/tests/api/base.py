@@ -65,6 +65,9 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
     def skip_checks(cls) -> None:
         """Skip unless Cinder is available and manage_volume is enabled."""
         super().skip_checks()
+        if CONF.lvm_manage.backend_cluster:
+            # The first microversion that lists by cluster.
+            cls.min_microversion = '3.17'
         if not CONF.service_available.cinder:
             raise cls.skipException('Cinder is not available')
         if not CONF.volume_feature_enabled.manage_volume:
@@ -115,7 +118,9 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def _backend_name(cls) -> str:
-        wanted = CONF.lvm_manage.backend_host or cls._any_backend_host()
+        # The scheduler's pools are those of a cluster, where there is one.
+        wanted = (CONF.lvm_manage.backend_cluster
+                  or CONF.lvm_manage.backend_host or cls._any_backend())
         stats = cls.os_admin.volume_scheduler_stats_client_latest
         for pool in stats.list_pools(detail=True)['pools']:
             if pool['name'].partition('#')[0] == wanted.partition('#')[0]:
@@ -124,12 +129,12 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
             f'{wanted} has reported no pool to the scheduler')
 
     @classmethod
-    def _any_backend_host(cls) -> str:
+    def _any_backend(cls) -> str:
         services = cls.os_admin.volume_services_client_latest
         for service in services.list_services(
                 binary='cinder-volume')['services']:
             if (service['state'], service['status']) == ('up', 'enabled'):
-                return str(service['host'])
+                return str(service.get('cluster') or service['host'])
         raise exceptions.InvalidConfiguration(
             'No cinder-volume service is enabled and up')
 
@@ -164,6 +169,12 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
         return volume
 
     @classmethod
+    def backend(cls) -> dict[str, str]:
+        """Return the backend's host or cluster, for a request."""
+        cluster = CONF.lvm_manage.backend_cluster
+        return {'cluster': cluster} if cluster else {'host': cls.host}
+
+    @classmethod
     def delete_volume(cls, volume_id: str) -> None:
         """Delete a volume, unless it is gone, and wait."""
         test_utils.call_and_ignore_notfound_exc(cls.volumes.delete_volume,
@@ -193,7 +204,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
         """Return all of the backend's manageable volumes, of all pages."""
         marker: dict[str, Any] = {}
         while page := cls.manageable.list_volumes(
-                detail, host=cls.host, **query, **marker
+                detail, **cls.backend(), **query, **marker
                 )['manageable-volumes']:
             yield from page
             marker = {'marker': page[-1]['reference']}
@@ -218,7 +229,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
 
     @classmethod
     def _request_to_manage(cls, ref: Any, fields: dict[str, Any]) -> str:
-        fields = {'host': cls.host, 'volume_type': cls.volume_type, **fields}
+        fields = {**cls.backend(), 'volume_type': cls.volume_type, **fields}
         volume_id: str = cls.manageable.manage_volume(
             ref=ref, **fields)['volume']['id']
         cls.addClassResourceCleanup(cls.delete_volume, volume_id)

@@ -35,7 +35,7 @@ class ListVolumesTest(base.ManageTest):
 
     def page(self, detail=True, **query):
         return self.manageable.list_volumes(
-            detail, host=self.host, **query)['manageable-volumes']
+            detail, **self.backend(), **query)['manageable-volumes']
 
     def names(self, **query):
         return [entry['reference']['source-name']

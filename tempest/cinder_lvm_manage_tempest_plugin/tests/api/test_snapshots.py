@@ -67,7 +67,7 @@ class SnapshotsTest(base.ManageTest):
     def snapshot_entries(cls, detail=True, **query):
         """Return one page of the backend's manageable snapshots."""
         return cls.manageable.list_snapshots(
-            detail, host=cls.host, **query)['manageable-snapshots']
+            detail, **cls.backend(), **query)['manageable-snapshots']
 
     @classmethod
     def lv_of_snapshot(cls, snapshot):

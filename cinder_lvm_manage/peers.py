@@ -1,0 +1,241 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Peers: the other cinder-volume services of this one's cluster.
+
+In a shared group, an LV can be changed only on the host that has it active.
+When Cinder asks another host, that host has the work done there, over a
+message queue of the driver's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import contextlib
+import contextvars
+import functools
+import inspect
+import typing
+from typing import Any
+from typing import NamedTuple
+
+from cinder import context
+from cinder import exception
+from cinder import objects
+from cinder import rpc
+from cinder.common import constants
+from cinder.image import glance
+from cinder.objects import base
+from cinder.volume import rpcapi
+from oslo_log import log as logging
+import oslo_messaging as messaging  # type: ignore[import-untyped]
+from oslo_utils import uuidutils
+
+from cinder_lvm_manage.cinder_errors import VolumeLocked
+
+LOG = logging.getLogger(__name__)
+
+_TOPIC = 'cinder-lvm-manage'
+_VERSION = '1.0'
+
+# How long a host that runs may take to answer, and how long its work may take.
+# Cinder's API waits 60 seconds for an attachment.
+_ANSWER_SECONDS = 15
+_WORK_SECONDS = 24 * 60 * 60
+
+# Parameters of Cinder's drivers that no message carries.
+_CONTEXT = {'context', 'ctxt'}
+_IMAGE_SERVICE = 'image_service'
+
+_Arguments = typing.ParamSpec('_Arguments')
+_Result = typing.TypeVar('_Result')
+
+# Whether this thread is in a routed method already.
+_inside = contextvars.ContextVar('cinder_lvm_manage_routed', default=False)
+_routed_methods: set[str] = set()
+
+
+def routed(method: Callable[_Arguments, _Result]
+           ) -> Callable[_Arguments, _Result]:
+    """Decorate a method of the driver: the host that has the LV performs it.
+
+    It is tried here first. If the LV is active on another host, the driver's
+    method perform_elsewhere gets the name of the method and its arguments. A
+    method that a routed method calls is not routed.
+    """
+    name = method.__name__
+    _routed_methods.add(name)
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def routing(*args: _Arguments.args,
+                **kwargs: _Arguments.kwargs) -> _Result:
+        if _inside.get():
+            return method(*args, **kwargs)
+        try:
+            with _not_routed():
+                return method(*args, **kwargs)
+        except VolumeLocked as exc:
+            locked = exc
+        arguments = signature.bind(*args, **kwargs).arguments
+        driver: Any = arguments.pop('self')
+        arguments |= arguments.pop('kwargs', {})
+        result: _Result = driver.perform_elsewhere(locked, name, arguments)
+        return result
+
+    return routing
+
+
+@contextlib.contextmanager
+def _not_routed() -> typing.Iterator[None]:
+    token = _inside.set(True)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+class Asked(NamedTuple):
+    """What came of asking peers to perform a method.
+
+    :ivar done: whether one of them had the LV, and performed it
+    :ivar result: what the method returned there
+    :ivar silent: the hosts that did not answer
+    """
+
+    done: bool
+    result: Any
+    silent: list[str]
+
+
+class Peers:
+    """The other services of a cluster, and the queue on which they ask.
+
+    :param driver: the one that performs what others ask for
+    :param host: of this service, host@backend
+    """
+
+    def __init__(self, driver: object, host: str, cluster: str) -> None:
+        self._host = host
+        self._cluster = cluster
+        target = messaging.Target(topic=_TOPIC, version=_VERSION)
+        # During a rolling upgrade, others may have an older Cinder.
+        serializer = base.CinderObjectSerializer(
+            rpcapi.VolumeAPI.determine_obj_version_cap())
+        self._client = rpc.get_client(target, serializer=serializer)
+        self._server = rpc.get_server(
+            messaging.Target(topic=_TOPIC, server=host),
+            [_Endpoint(driver)], serializer=serializer)
+
+    def listen(self) -> None:
+        """Perform from now on what other services ask for."""
+        self._server.start()
+
+    def running(self) -> set[str]:
+        """Return the hosts of the other services that are up."""
+        services = objects.ServiceList.get_all(
+            context.get_admin_context(),
+            {'cluster_name': self._cluster,
+             'binary': constants.VOLUME_BINARY})
+        return {service.host for service in services
+                if service.is_up and service.host != self._host}
+
+    def perform(self, first: str | None, method: str,
+                arguments: Mapping[str, Any]) -> Asked:
+        """Have the service that has the LV perform a method of the driver.
+
+        :param first: the host that probably has the LV; None if unknown
+        :raises VolumeBackendAPIException: that host stopped answering during
+            the work
+        :raises CinderException: the method raised it there
+        """
+        carried = {name: value for name, value in arguments.items()
+                   if name not in {*_CONTEXT, _IMAGE_SERVICE}}
+        given = next((arguments[name] for name in _CONTEXT & arguments.keys()),
+                     None) or context.get_admin_context()
+        silent = []
+        others = self.running()
+        if first and first != self._host:
+            others -= {first}
+            hosts = [first, *sorted(others)]
+        else:
+            hosts = sorted(others)
+        for host in hosts:
+            try:
+                answer = self._ask(host, given, method, carried)
+            except messaging.MessagingTimeout:
+                silent.append(host)
+                continue
+            if answer['done']:
+                LOG.info('%(host)s, which has the LV active, performed '
+                         '%(method)s.', {'host': host, 'method': method})
+                return Asked(True, answer['result'], silent)
+        return Asked(False, None, silent)
+
+    def _ask(self, host: str, ctxt: context.RequestContext, method: str,
+             arguments: Mapping[str, Any]) -> dict[str, Any]:
+        # A message that waits for a dead service is performed when it starts
+        # again, when Cinder has long given up. So a service performs only what
+        # was asked of it since its start.
+        start = self._client.prepare(
+            server=host, timeout=_ANSWER_SECONDS).call(ctxt, 'start')
+        client = self._client.prepare(
+            server=host, timeout=_WORK_SECONDS,
+            call_monitor_timeout=_ANSWER_SECONDS)
+        try:
+            answer: dict[str, Any] = client.call(
+                ctxt, 'perform', start=start, name=method,
+                arguments=arguments)
+        except messaging.MessagingTimeout as exc:
+            raise exception.VolumeBackendAPIException(
+                data=f'{host} stopped answering while it performed {method}: '
+                     'check that cinder-volume runs there, and what its log '
+                     'says, before you retry') from exc
+        except messaging.RemoteError as exc:
+            raise exception.VolumeBackendAPIException(
+                data=f'{method} failed on {host}: {exc.exc_type}: {exc.value}'
+            ) from exc
+        return answer
+
+
+class _Endpoint:
+    """What other services can ask for."""
+
+    target = messaging.Target(version=_VERSION)
+
+    def __init__(self, driver: object) -> None:
+        self._driver = driver
+        self._start = uuidutils.generate_uuid()
+
+    def start(self, ctxt: context.RequestContext) -> str:
+        """Return a different text after each start of this service."""
+        return self._start
+
+    def perform(self, ctxt: context.RequestContext, start: str, name: str,
+                arguments: dict[str, Any]) -> dict[str, Any]:
+        """Perform a method, if this host has the LV or can activate it.
+
+        :returns: done, and the method's result
+        """
+        if start != self._start or name not in _routed_methods:
+            return {'done': False}
+        function = getattr(self._driver, name)
+        parameters = inspect.signature(function).parameters.keys()
+        arguments |= dict.fromkeys(_CONTEXT & parameters, ctxt)
+        if _IMAGE_SERVICE in parameters:
+            arguments[_IMAGE_SERVICE] = glance.get_default_image_service()
+        try:
+            with _not_routed():
+                return {'done': True, 'result': function(**arguments)}
+        except VolumeLocked:
+            return {'done': False}

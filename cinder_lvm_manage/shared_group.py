@@ -1,0 +1,415 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""SharedGroupLVMDriver: AnySizeLVMDriver on a group that several hosts share.
+
+LVM activates an LV of a shared group on one host at a time. An LV is active
+while a method needs it, or while it is exported. In a cluster, a method is
+performed on the host that has the LV active.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
+import functools
+from typing import Any
+
+from cinder import context
+from cinder import exception
+from cinder import objects
+from oslo_concurrency import lockutils
+from oslo_concurrency import processutils
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from cinder_lvm_manage import cinder_records
+from cinder_lvm_manage import cluster
+from cinder_lvm_manage import errors
+from cinder_lvm_manage import exports
+from cinder_lvm_manage.any_size import AnySizeLVMDriver
+from cinder_lvm_manage.cinder_errors import translated
+from cinder_lvm_manage.cinder_errors import VolumeLocked
+from cinder_lvm_manage.exclusive_activation import ExclusiveActivation
+from cinder_lvm_manage.exclusive_activation import Held
+from cinder_lvm_manage.exports import Export
+from cinder_lvm_manage.peers import Peers
+from cinder_lvm_manage.peers import routed
+
+LOG = logging.getLogger(__name__)
+
+CONF = cfg.CONF
+
+
+class SharedGroupLVMDriver(AnySizeLVMDriver):
+    """Cinder's LVM driver, which activates LVs of a shared group on demand.
+
+    In a group that is not shared, it is AnySizeLVMDriver.
+    """
+
+    SUPPORTS_ACTIVE_ACTIVE = True
+
+    # Whether LVs are active only on demand; check_for_setup_error decides it.
+    # A thin pool is on one host, as all its volumes are.
+    _on_demand = False
+    _peers: Peers | None = None
+
+    def check_for_setup_error(self) -> None:
+        """Check that the group and the cluster, if any, fit together.
+
+        :raises VolumeBackendAPIException: they do not
+        """
+        self._check_cluster()
+        super().check_for_setup_error()
+        self._on_demand = (self._volume_group.inventory().shared
+                           and not self._is_thin)
+        if self.cluster_name and self._peers is None:
+            self._end_left_activations()
+            self._peers = Peers(self, self.host, self.cluster_name)
+            self._peers.listen()
+
+    @translated('start in the cluster')
+    def _check_cluster(self) -> None:
+        if self.cluster_name:
+            settings = self.configuration
+            cluster.check(self._volume_group.inventory(), self.host,
+                          settings.lvm_type, CONF.coordination.backend_url,
+                          settings.lvm_manage_local_coordinator)
+
+    @translated('deactivate LVs that an earlier process has left active')
+    def _end_left_activations(self) -> None:
+        """Deactivate what this host has active and does not export.
+
+        A service that was killed has left it. Other hosts could not use it.
+        """
+        inventory = self._volume_group.inventory()
+        for volume in cinder_records.volumes_of(self.cluster_name):
+            lv = inventory.by_name.get(volume.name)
+            if lv is None or not lv.activation.active:
+                continue
+            if volume.volume_attachment or volume.status == 'in-use':
+                # Cinder calls ensure_export next.
+                continue
+            if lv.is_in_use and Export.of(lv) != Export(self.host):
+                continue
+            LOG.warning('LV %(lv)s was left active on this host by an '
+                        'operation that was interrupted; it is deactivated, '
+                        'so that other hosts can use it.', {'lv': lv.name})
+            try:
+                self.remove_export(context.get_admin_context(), volume)
+            except (exception.CinderException,
+                    processutils.ProcessExecutionError):
+                LOG.exception('Cannot deactivate LV %(lv)s: operations on its '
+                              'volume have to be performed on this host until '
+                              'that is corrected.', {'lv': lv.name})
+
+    def perform_elsewhere(self, locked: VolumeLocked, method: str,
+                          arguments: Mapping[str, Any]) -> Any:
+        """Have the host that has an LV active perform a method; see routed.
+
+        :raises VolumeBackendAPIException: no host did
+        """
+        vg_name = self.vg.vg_name
+        lv = self._volume_group.inventory().by_name.get(locked.lv_name)
+        export = Export.of(lv) if lv else None
+        what = f'LV {locked.lv_name} of volume group {vg_name}'
+        if self._peers is None:
+            why = (f'{what} is active on another host. Run `lvchange '
+                   f'--activate n {vg_name}/{locked.lv_name}` on that host, '
+                   'then retry')
+        else:
+            asked = self._peers.perform(export.host if export else None,
+                                        method, arguments)
+            if asked.done:
+                return asked.result
+            if asked.silent:
+                hosts = ' or '.join(asked.silent)
+                why = (f'{what} is active on {hosts}, whose cinder-volume '
+                       'does not answer. Servers keep their access to the '
+                       'volume if that host is running: start cinder-volume '
+                       'there, then retry. If the host has failed, retry when '
+                       'its locks have expired, about 3 minutes after; then '
+                       'detach the volume and attach it again')
+            else:
+                why = (f'{what} is active on a host without a running '
+                       f'cinder-volume of cluster {self.cluster_name}, or was '
+                       'until now. Retry. If that does not help, run '
+                       f'`lvchange --activate n {vg_name}/{locked.lv_name}` '
+                       'on that host, or start its cinder-volume')
+        LOG.error('Failed to perform %(method)s: %(why)s',
+                  {'method': method, 'why': why})
+        raise exception.VolumeBackendAPIException(data=why) from locked
+
+    @translated('create volume {volume[id]}')
+    def create_volume(self, volume: objects.Volume) -> None:
+        """Create an LV, inactive in a shared group."""
+        with self._ended(volume['name']):
+            super().create_volume(volume)
+
+    @routed
+    @translated('create volume {volume[id]} from snapshot {snapshot[id]}')
+    def create_volume_from_snapshot(self, volume: objects.Volume,
+                                    snapshot: objects.Snapshot) -> None:
+        """Copy a snapshot on the host that can activate it."""
+        with (self._held(self._escape_snapshot(snapshot['name'])),
+              self._ended(volume['name'])):
+            super().create_volume_from_snapshot(volume, snapshot)
+
+    @routed
+    @translated('clone volume {src_vref[id]} to {volume[id]}')
+    def create_cloned_volume(self, volume: objects.Volume,
+                             src_vref: objects.Volume) -> None:
+        """Copy a volume on the host that can activate it."""
+        with self._held(src_vref['name']), self._ended(volume['name']):
+            super().create_cloned_volume(volume, src_vref)
+
+    @routed
+    @translated('delete volume {volume[id]}')
+    def delete_volume(self, volume: objects.Volume) -> None:
+        """Remove the LV on the host that can activate it."""
+        with self._held(volume['name']):
+            super().delete_volume(volume)
+
+    @routed
+    @translated('create snapshot {snapshot[id]}')
+    def create_snapshot(self, snapshot: Any) -> None:
+        """Create a snapshot on the host that can activate its origin."""
+        with self._held(snapshot['volume_name']):
+            super().create_snapshot(snapshot)
+
+    @routed
+    @translated('delete snapshot {snapshot[id]}')
+    def delete_snapshot(self, snapshot: Any) -> None:
+        """Remove a snapshot on the host that can activate its origin."""
+        with self._held(self._escape_snapshot(snapshot['name'])):
+            super().delete_snapshot(snapshot)
+
+    @routed
+    @translated('revert volume {volume[id]} to snapshot {snapshot[id]}')
+    def revert_to_snapshot(self, context: context.RequestContext,
+                           volume: objects.Volume,
+                           snapshot: objects.Snapshot) -> None:
+        """Merge a snapshot on the host that can activate its origin."""
+        with self._held(volume['name']):
+            super().revert_to_snapshot(context, volume, snapshot)
+
+    @routed
+    @translated('extend volume {volume[id]}')
+    def extend_volume(self, volume: Any, new_size: int) -> None:
+        """Extend the LV, and its export, on the host that has it."""
+        with self._held(volume['name']):
+            super().extend_volume(volume, new_size)
+
+    @routed
+    @translated('copy an image to volume {volume[id]}')
+    def copy_image_to_volume(self, context: context.RequestContext,
+                             volume: objects.Volume, image_service: Any,
+                             image_id: str, disable_sparse: bool = False
+                             ) -> None:
+        """Write an image to the LV on the host that can activate it."""
+        with self._held(volume['name']):
+            super().copy_image_to_volume(context, volume, image_service,
+                                         image_id, disable_sparse)
+
+    @routed
+    @translated('copy volume {volume[id]} to an image')
+    def copy_volume_to_image(self, context: context.RequestContext,
+                             volume: objects.Volume, image_service: Any,
+                             image_meta: dict[str, Any]) -> None:
+        """Read the LV on the host that can activate it."""
+        with self._held(volume['name']):
+            super().copy_volume_to_image(context, volume, image_service,
+                                         image_meta)
+
+    @translated('migrate volume {volume[id]}')
+    def migrate_volume(self, ctxt: context.RequestContext,
+                       volume: objects.Volume, host: dict[str, Any],
+                       *args: Any, **kwargs: Any
+                       ) -> tuple[bool, dict[str, Any] | None]:
+        """Leave it to Cinder in a cluster, whose volumes are on no one host.
+        """
+        if self.cluster_name:
+            return False, None
+        with self._held(volume['name']):
+            return super().migrate_volume(ctxt, volume, host, *args, **kwargs)
+
+    @routed
+    @translated('export volume {volume[id]}')
+    def create_export(self, context: context.RequestContext,
+                      volume: objects.Volume, connector: dict[str, Any],
+                      vg: str | None = None) -> dict[str, str]:
+        """Export the LV here, unless another host exports it already."""
+        with (self._export_locked(volume),
+              self._held(volume['name']) as held):
+            exported = held is not None and self._record_export(held)
+            try:
+                update: dict[str, str] = super().create_export(
+                    context, volume, connector, vg)
+            except Exception:
+                if held and not exported:
+                    self._record_no_export(held)
+                raise
+            if held:
+                held.keep()
+        return update
+
+    @routed
+    @translated('remove the export of volume {volume[id]}')
+    def remove_export(self, context: context.RequestContext,
+                      volume: objects.Volume) -> None:
+        """Remove the export on the host that has it, and deactivate the LV."""
+        if not self._on_demand:
+            super().remove_export(context, volume)
+            return
+        if not self._may_be_exported(volume['name']):
+            return
+        with (self._export_locked(volume),
+              self._held(volume['name']) as held):
+            super().remove_export(context, volume)
+            if held:
+                self._record_no_export(held)
+                held.end()
+
+    @translated('export volume {volume[id]} again')
+    def ensure_export(self, context: context.RequestContext,
+                      volume: objects.Volume) -> dict[str, Any] | None:
+        """Export the LV again, if this host exported it before it stopped.
+
+        Cinder calls this on each host that starts, for all volumes in use of
+        the cluster, and sets a volume to error if it fails.
+        """
+        if not self._on_demand:
+            return super().ensure_export(context, volume)
+        lv = self._found(volume['name']).lv
+        export = Export.of(lv)
+        here = Export(self.host)
+        if export != here and (export or not lv.activation.active):
+            return None
+        try:
+            with self._export_locked(volume), self._held(lv.name) as held:
+                if held is None or Export.of(held.lv) not in (None, here):
+                    return None
+                self._record_export(held)
+                held.keep()
+                return super().ensure_export(context, volume)
+        except errors.LockedElsewhere as exc:
+            LOG.warning('LV %(lv)s is no longer exported by this host: '
+                        '%(why)s', {'lv': lv.name, 'why': exc})
+            return None
+
+    @routed
+    @translated('connect volume {volume[id]}')
+    def initialize_connection(self, volume: objects.Volume,
+                              connector: dict[str, Any]) -> dict[str, Any]:
+        """Give a connector access on the host that has the export."""
+        with self._held(volume['name']):
+            connection: dict[str, Any] = super().initialize_connection(
+                volume, connector)
+            return connection
+
+    @routed
+    @translated('disconnect volume {volume[id]}')
+    def terminate_connection(self, volume: objects.Volume,
+                             connector: dict[str, Any], **kwargs: Any) -> bool:
+        """Withdraw a connector's access on the host that has the export.
+
+        If its host has failed, there is no export any more.
+        """
+        shared: bool
+        if not self._on_demand:
+            shared = super().terminate_connection(volume, connector, **kwargs)
+            return shared
+        if self._may_be_exported(volume['name']):
+            with self._held(volume['name']) as held:
+                if held and held.was_active:
+                    shared = super().terminate_connection(volume, connector,
+                                                          **kwargs)
+                    return shared
+        LOG.warning('Volume %(id)s is not exported by any host any more, so '
+                    'there is no connection to terminate.',
+                    {'id': volume['id']})
+        return len(volume.volume_attachment) > 1
+
+    def _update_volume_stats(self) -> None:
+        """Report the same from each host of a cluster."""
+        super()._update_volume_stats()
+        if self.cluster_name:
+            for pool in self._stats['pools']:
+                # Cinder's LVM driver copies a volume without the network if
+                # this is its own host.
+                kind, _, *rest = pool['location_info'].split(':')
+                pool['location_info'] = ':'.join(
+                    [kind, self.cluster_name, *rest])
+
+    @staticmethod
+    def _export_locked(volume: objects.Volume
+                       ) -> contextlib.AbstractContextManager[object]:
+        """Let no other thread create or remove an export of the volume.
+
+        An export is created and removed by the service that has the LV.
+        """
+        lock: contextlib.AbstractContextManager[object] = lockutils.lock(
+            f"cinder-lvm-manage-export-{volume['name']}")
+        return lock
+
+    def _may_be_exported(self, lv_name: str) -> bool:
+        """Return whether any host may export the LV.
+
+        The tag is written before the export is created, and removed after it.
+        """
+        inventory = self._volume_group.inventory()
+        lv = inventory.by_name.get(lv_name)
+        return (lv is None or not inventory.locked
+                or lv.activation.active is not False
+                or Export.of(lv) is not None)
+
+    def _record_export(self, held: Held) -> bool:
+        """Tag the LV with this host.
+
+        :returns: whether it had that tag already
+        """
+        tags = exports.tags_of(held.lv)
+        ours = {Export(self.host).tag}
+        if tags != ours:
+            self._volume_group.change(held.lv.name, sorted(ours - tags),
+                                      sorted(tags - ours))
+        return ours <= tags
+
+    def _record_no_export(self, held: Held) -> None:
+        """Remove the tags that name an export."""
+        lv = self._volume_group.inventory().by_uuid[held.lv.uuid]
+        if tags := exports.tags_of(lv):
+            self._volume_group.change(lv.name, remove_tags=sorted(tags))
+
+    @contextlib.contextmanager
+    def _held(self, lv_name: str) -> Iterator[Held | None]:
+        """Hold an LV of a shared group; see ExclusiveActivation.held."""
+        if not self._on_demand:
+            yield None
+            return
+        with self._exclusive_activation.held(lv_name) as held:
+            yield held
+
+    @contextlib.contextmanager
+    def _ended(self, lv_name: str) -> Iterator[None]:
+        """Deactivate a new LV at the end, in a shared group."""
+        if not self._on_demand:
+            yield
+            return
+        with self._exclusive_activation.ended(lv_name):
+            yield
+
+    @functools.cached_property
+    def _exclusive_activation(self) -> ExclusiveActivation:
+        return ExclusiveActivation(self._volume_group)

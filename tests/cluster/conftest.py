@@ -1,0 +1,126 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Two hosts that share a volume group, with a Cinder on both."""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import functools
+import json
+import pathlib
+
+import pytest
+
+from benchmarks import measure
+from tests.lab import cluster_hosts
+from tests.lab import nodes
+from tests.lab.attempts import Attempts
+from tests.lab.cluster_hosts import Cluster
+from tests.lab.nodes import Node
+
+_TITLE = 'Operations on volumes of a cluster, by the state of the volume'
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--machines', action='store_true',
+                     help='hosts are virtual machines with a watchdog, not '
+                          'User-Mode Linux')
+    parser.addoption('--publish', action='store_true',
+                     help='write what was measured to benchmarks/results')
+
+
+def pytest_ignore_collect(collection_path: pathlib.Path,
+                          config: pytest.Config) -> bool | None:
+    # User-Mode Linux has no watchdog.
+    if (collection_path.name == 'test_watchdog.py'
+            and not config.getoption('--machines')):
+        return True
+    return None
+
+
+@pytest.fixture(scope='session')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """For the files of all hosts."""
+    # RabbitMQ and MariaDB have users of their own.
+    path = tmp_path_factory.mktemp('cluster')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope='session')
+def hosts(folder: pathlib.Path, request: pytest.FixtureRequest
+          ) -> Iterator[Sequence[Node]]:
+    """Two hosts with an empty shared volume group."""
+    machines = request.config.getoption('--machines')
+    kind = nodes.VIRTUAL_MACHINE if machines else nodes.USER_MODE_LINUX
+    with contextlib.ExitStack() as cleanup:
+        cleanup.enter_context(nodes.network())
+        disk = cleanup.enter_context(nodes.shared_disk(folder))
+        both = [Node(number, folder, disk, kind) for number in (1, 2)]
+        cluster_hosts.on_each(cleanup.enter_context, both)
+        cluster_hosts.on_each(functools.partial(
+            cluster_hosts.start_lock_manager, watchdog=machines), both)
+        cluster_hosts.create_group(both[0])
+        cluster_hosts.join_group(both[1])
+        yield both
+
+
+@pytest.fixture(scope='session')
+def cinder(folder: pathlib.Path, hosts: Sequence[Node]) -> Iterator[Cluster]:
+    """A Cinder with a service on each host."""
+    with cluster_hosts.running(folder, hosts) as running:
+        yield running
+
+
+@pytest.fixture(scope='session')
+def attempts(cinder: Cluster) -> Attempts:
+    return Attempts(cinder)
+
+
+class Table:
+    """Rows of operations, with a column for each state of a volume."""
+
+    columns = ('free', 'exported here', 'exported there', 'service dead',
+               'host dead',
+               'host dead, with the lock of the group')
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, str]] = {}
+
+    def note(self, operation: str, column: str, what: object) -> None:
+        """Enter what happened; the last result counts."""
+        assert column in self.columns
+        self._rows.setdefault(operation, {})[column] = str(what)
+        print(f'{operation}, {column}: {what}', flush=True)
+
+    def added_to(self, earlier: Iterable[Mapping[str, str]]
+                 ) -> list[dict[str, str]]:
+        """Return these rows with what this run has not measured."""
+        rows = {row['operation']: dict(row) for row in earlier}
+        for operation, measured in self._rows.items():
+            rows[operation] = {
+                'operation': operation, **dict.fromkeys(self.columns, ''),
+                **rows.get(operation, {}), **measured}
+        return list(rows.values())
+
+
+@pytest.fixture(scope='session')
+def table(request: pytest.FixtureRequest) -> Iterator[Table]:
+    """What the tests measure; it is printed at the end."""
+    found = Table()
+    yield found
+    if request.config.getoption('--publish'):
+        earlier = json.loads((measure.RESULTS / 'cluster.json').read_text())
+        measure.publish('cluster', _TITLE, found.added_to(earlier['rows']))

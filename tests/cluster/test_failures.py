@@ -1,0 +1,191 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A service or a host of a cluster is killed.
+
+The volume "theirs" is exported by the service or host that is killed, and the
+volume "free" by none.
+"""
+
+import time
+
+import pytest
+
+from tests.lab import cluster_hosts
+from tests.lab import polling
+from tests.lab.cluster_hosts import VOLUME_GROUP
+
+# Enough for sanlock's lease to expire, on a busy machine.
+_EXPIRY = 400
+
+
+def _checksum(node, volume):
+    return node.output(
+        f'dd if=/dev/{VOLUME_GROUP}/volume-{volume} bs=1M count=1 '
+        'iflag=direct status=none | sha256sum')
+
+
+@pytest.fixture
+def exported(cinder, attempts):
+    """A volume with data, the node that exports it, and its attachment."""
+    volume = attempts.create('theirs').result
+    attached = attempts.attach(volume)
+    assert not attached.error
+    node = cinder.node(cinder.exporting(volume))
+    node.output(f'dd if=/dev/urandom of=/dev/{VOLUME_GROUP}/volume-{volume} '
+                'bs=1M count=1 oflag=direct')
+    yield volume, node, attached.result['id']
+    assert not attempts.delete(volume).error
+
+
+def _others_go_on(attempts, table, column, lv_name, survivor):
+    """Everything with a volume that nobody uses."""
+    for operation, attempt in (
+            ('list', attempts.list),
+            ('create', lambda: attempts.create('other'))):
+        outcome = attempt()
+        table.note(operation, column, outcome)
+    assert not outcome.error
+    volume = outcome.result
+    attached = attempts.attach(volume)
+    table.note('attach another volume', column, attached)
+    assert not attached.error
+    for operation, outcome in (
+            ('detach', attempts.detach(attached.result['id'])),
+            ('delete', attempts.delete(volume))):
+        table.note(f'{operation} another volume', column, outcome)
+        assert not outcome.error
+    # By cluster, Cinder's API refuses it if the service that it recorded first
+    # is down.
+    by_cluster = attempts.manage(lv_name)
+    table.note('manage by cluster', column, by_cluster)
+    if by_cluster.result:
+        assert not attempts.unmanage(by_cluster.result).error
+    managed = attempts.manage(lv_name, f'{survivor.name}@lvm#lvm')
+    table.note('manage by host', column, managed)
+    assert not managed.error
+    released = attempts.unmanage(managed.result)
+    table.note('unmanage', column, released)
+    assert not released.error
+
+
+@pytest.fixture
+def plain(hosts):
+    """An LV that can be managed."""
+    cluster_hosts.create_inactive(hosts[0], 'plain')
+    yield 'plain'
+    node = next(node for node in hosts if node.is_running)
+    node.output(f'lvremove --yes {VOLUME_GROUP}/plain')
+
+
+def test_the_service_of_the_exporting_host_is_killed(
+        cinder, attempts, table, exported, plain):
+    volume, node, attachment = exported
+    column = 'service dead'
+    before = _checksum(node, volume)
+    other, = (each for each in cinder.nodes if each is not node)
+    cinder.kill_service(node)
+    _others_go_on(attempts, table, column, plain, other)
+    # The export goes on, and what concerns it is refused.
+    assert cinder.exporting(volume) == node.name
+    for operation, attempt in (
+            ('extend', lambda: attempts.extend(volume)),
+            ('create a snapshot', lambda: attempts.create_snapshot(volume)),
+            ('detach', lambda: attempts.detach(attachment))):
+        outcome = attempt()
+        table.note(operation, column, outcome)
+        assert outcome.error
+    assert cinder.exporting(volume) == node.name
+    assert before == _checksum(node, volume)
+    cinder.start_service(node)
+    cinder.reset(volume)
+    assert cinder.exporting(volume) == node.name
+    assert before == _checksum(node, volume)
+    assert not attempts.detach(attachment).error
+    assert not any(cinder.targets(each) for each in cinder.nodes)
+
+
+def test_the_exporting_host_is_killed(cinder, attempts, table, exported,
+                                      plain):
+    volume, node, attachment = exported
+    other, = (each for each in cinder.nodes if each is not node)
+    column = 'host dead'
+    before = _checksum(node, volume)
+    node.kill()
+    killed = time.monotonic()
+    refused = other.run(
+        f'lvchange --activate y {VOLUME_GROUP}/volume-{volume}')
+    assert 'LV locked by other host' in refused.output
+    _others_go_on(attempts, table, column, plain, other)
+    for operation, attempt in (
+            ('extend', lambda: attempts.extend(volume)),
+            ('create a snapshot', lambda: attempts.create_snapshot(volume))):
+        outcome = attempt()
+        after = time.monotonic() - killed
+        table.note(operation, column,
+                   f'{outcome} ({after:.0f} s after its death)')
+    polling.wait_for('the lease of the dead host to expire', lambda: other.run(
+        f'lvchange --activate y {VOLUME_GROUP}/volume-{volume}').status == 0,
+        seconds=_EXPIRY)
+    table.note('activate its LV', column,
+               f'possible {time.monotonic() - killed:.0f} s after its death')
+    assert before == _checksum(other, volume)
+    other.output(f'lvchange --activate n {VOLUME_GROUP}/volume-{volume}')
+    cinder.reset(volume)
+    detached = attempts.detach(attachment)
+    table.note('detach', column, detached)
+    assert not detached.error
+    attached = attempts.attach(volume)
+    table.note('attach', column, attached)
+    assert not attached.error
+    assert cinder.exporting(volume) == other.name
+    assert before == _checksum(other, volume)
+    # The dead host returns, and leaves the volume to its new exporter.
+    cluster_hosts.restart(node)
+    cinder.start_service(node)
+    assert cinder.exporting(volume) == other.name
+    assert not cinder.active(node)
+    assert not attempts.detach(attached.result['id']).error
+    assert not any(cinder.targets(each) for each in cinder.nodes)
+
+
+def test_a_host_is_killed_while_it_has_the_lock_of_the_group(
+        cinder, attempts, table, plain):
+    node, other = cinder.nodes
+    column = 'host dead, with the lock of the group'
+    node.output(f'lvcreate --yes --size 64m --name asked {VOLUME_GROUP}')
+    # It asks whether to remove the active LV, and has the lock meanwhile.
+    node.output('mkfifo /run/answer && (sleep 1000 >/run/answer) '
+                '>/dev/null 2>&1 &')
+    node.begin(f'lvremove {VOLUME_GROUP}/asked </run/answer')
+    polling.wait_for('the lock of the group', lambda: 'LK VG ex'
+                     in node.output('lvmlockctl --info'))
+    node.kill()
+    killed = time.monotonic()
+    listed = attempts.list()
+    table.note('list', column, listed)
+    managed = attempts.manage(plain)
+    table.note('manage', column, managed)
+    polling.wait_for('the lock of the group', lambda: other.run(
+        f'lvchange --addtag later {VOLUME_GROUP}/asked').status == 0,
+        seconds=_EXPIRY)
+    table.note('change the group', column,
+               f'possible {time.monotonic() - killed:.0f} s after its death')
+    if managed.error:
+        assert not attempts.delete(managed.result).error
+        managed = attempts.manage(plain)
+        assert not managed.error
+    assert not attempts.unmanage(managed.result).error
+    other.output(f'lvremove --yes {VOLUME_GROUP}/asked')
+    cluster_hosts.restart(node)
+    cinder.start_service(node)
+    assert not cinder.active(node)

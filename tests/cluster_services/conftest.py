@@ -1,0 +1,33 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Two cinder-volume services of one Cinder cluster on one volume group."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.cluster import Cluster
+from tests.lab.scratch import ScratchVolumeGroup
+
+
+@pytest.fixture(scope='session')
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The running services; a test leaves no LV behind."""
+    folder = tmp_path_factory.mktemp('cluster')
+    # MariaDB and RabbitMQ run as users of their own.
+    for path in (folder, folder.parent):
+        path.chmod(0o755)
+    with ScratchVolumeGroup('shared') as group, Cluster(folder,
+                                                        group) as services:
+        yield services

@@ -1,0 +1,108 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""A service of the cluster is killed, or its host fails."""
+
+import pytest
+
+from tests.lab.faulty_lvm import HALTS
+
+# The commands of manage_existing_get_size and manage_existing, in order.
+MANAGE = ('report of the size', 'report', 'report of the LV', 'activation',
+          'report before the deactivation', 'deactivation', 'tags', 'rename',
+          'report of the result')
+
+
+@pytest.fixture
+def lv(cluster):
+    """The UUID of an LV named data1, which is left inactive and unmanaged."""
+    cluster.group.create('data1', '4m')
+    uuid = cluster.group.names()['data1']
+    yield uuid
+    left = cluster.left()
+    cluster.group.lvm('lvremove', '--yes', cluster.group.name)
+    assert left == ({'data1': uuid}, set(), {}, [])
+
+
+@pytest.fixture
+def volume(cluster, lv):
+    """The id of that LV's volume."""
+    volume_id = cluster.manage('data1')
+    cluster.api.wait(volume_id, 'available')
+    yield volume_id
+    cluster.api.unmanage(volume_id)
+    cluster.api.wait_until_gone(volume_id)
+
+
+@pytest.mark.parametrize('step', range(len(MANAGE)), ids=MANAGE)
+@pytest.mark.parametrize('halt', HALTS)
+def test_the_other_host_releases_what_a_killed_service_was_managing(
+        cluster, lv, step, halt):
+    for node in cluster.nodes.values():
+        node.lvm.break_at(1 + step, halt, '')
+    volume_id = cluster.manage('data1')
+    killed = cluster.wait_until_halted()
+    killed.kill()
+    for node in cluster.nodes.values():
+        node.lvm.resume()
+    cluster.set_status(volume_id, 'error')
+    cluster.api.delete(volume_id)
+    cluster.api.wait_until_gone(volume_id)
+    assert cluster.group.names() == {'data1': lv}
+    assert cluster.group.tags('data1') == set()
+    killed.start()
+    volume_id = cluster.manage('data1')
+    cluster.api.wait(volume_id, 'available')
+    cluster.api.unmanage(volume_id)
+    cluster.api.wait_until_gone(volume_id)
+
+
+def test_a_volume_waits_for_the_service_of_its_host(cluster, volume):
+    attachment = cluster.attach(volume)
+    (owner, _), = exported = cluster.exports()
+    other, = (node for name, node in cluster.nodes.items() if name != owner)
+    cluster.nodes[owner].kill()
+    assert cluster.detach(attachment) == 500
+    assert (f'is active on {owner}@lvm, whose cinder-volume does not answer'
+            in other.log())
+    assert cluster.exports() == exported
+    # The others are not affected.
+    created = cluster.api.create(1).body['volume']['id']
+    cluster.api.wait(created, 'available')
+    cluster.api.delete(created)
+    cluster.api.wait_until_gone(created)
+    cluster.nodes[owner].start()
+    assert cluster.exports() == exported
+    assert cluster.detach(attachment) == 200
+    assert cluster.exports() == []
+    assert cluster.lvm.active() == {}
+
+
+def test_a_volume_whose_host_failed_is_detached_and_attached_elsewhere(
+        cluster, volume):
+    attachment = cluster.attach(volume)
+    (owner, lv_name), = cluster.exports()
+    other, = set(cluster.nodes) - {owner}
+    cluster.nodes[owner].kill()
+    assert cluster.detach(attachment) == 500
+    cluster.fail(owner)
+    assert cluster.detach(attachment) == 200
+    attachment = cluster.attach(volume)
+    assert cluster.exports() == [(other, lv_name)]
+    # The failed host comes back, and leaves the volume to the other.
+    cluster.nodes[owner].start()
+    assert cluster.exports() == [(other, lv_name)]
+    assert cluster.api.show(volume).body['volume']['status'] == 'in-use'
+    assert cluster.detach(attachment) == 200
+    assert cluster.exports() == []
+    assert cluster.lvm.active() == {}

@@ -1,0 +1,159 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""The services of a cluster ask each other to perform methods."""
+
+import datetime
+
+from cinder import context
+from cinder import exception
+from cinder import objects
+from cinder.objects import base
+from cinder.volume.rpcapi import VolumeAPI
+import pytest
+
+from cinder_lvm_manage import errors
+from cinder_lvm_manage import peers
+from cinder_lvm_manage.cinder_errors import VolumeLocked
+from cinder_lvm_manage.peers import Peers
+from cinder_lvm_manage.peers import routed
+
+CLUSTER = 'lab@lvm'
+
+
+class Driver:
+    """A driver that has some LVs active.
+
+    :ivar first: whom it asks first
+    """
+
+    def __init__(self, host):
+        self.host = host
+        self.lvs = []
+        self.calls = []
+        self.peers = Peers(self, host, CLUSTER)
+        self.first = None
+        self.listens = False
+
+    def listen(self):
+        self.listens = True
+        self.peers.listen()
+
+    @routed
+    def extend_volume(self, volume, new_size, **kwargs):
+        if volume['name'] not in self.lvs:
+            raise VolumeLocked(errors.LockedElsewhere(
+                volume['name'], ('lvchange',), 'lvchange', 5, ['locked']))
+        if new_size > 9:
+            raise exception.VolumeIsBusy(volume_name=volume['name'])
+        self.calls.append((volume['name'], new_size, kwargs))
+        return {'by': self.host}
+
+    @routed
+    def create_export(self, context, volume, connector):
+        self.extend_volume(volume, 1)
+        self.calls.append((type(context), volume.id, connector))
+
+    def perform_elsewhere(self, locked, method, arguments):
+        return self.peers.perform(self.first, method, arguments)
+
+
+@pytest.fixture
+def drivers(cinder, monkeypatch):
+    """Two drivers whose services are up, and record themselves as that."""
+    monkeypatch.setattr(peers, '_ANSWER_SECONDS', 2)
+    made = []
+    services = []
+    for host in ('node1@lvm', 'node2@lvm'):
+        service = objects.Service(
+            context.get_admin_context(), host=host, binary='cinder-volume',
+            topic='cinder-volume', cluster_name=CLUSTER, report_count=1,
+            rpc_current_version=VolumeAPI.RPC_API_VERSION,
+            object_current_version=base.OBJ_VERSIONS.get_current())
+        service.create()
+        service.updated_at = datetime.datetime.now(datetime.timezone.utc)
+        service.save()
+        services.append(service)
+        made.append(Driver(host))
+    yield made
+    for driver in made:
+        if driver.listens:
+            driver.peers._server.stop()
+            driver.peers._server.wait()
+    for service in services:
+        service.destroy()
+
+
+def test_the_host_that_has_the_lv_performs_it(drivers, volume):
+    one, two = drivers
+    two.listen()
+    shared = volume()
+    two.lvs = [shared.name]
+    asked = one.extend_volume(shared, new_size=2, force=True)
+    assert asked == (True, {'by': 'node2@lvm'}, [])
+    assert two.calls == [(shared.name, 2, {'force': True})]
+    assert one.calls == []
+
+
+def test_a_method_that_a_routed_one_calls_is_not_routed(drivers, volume):
+    one, two = drivers
+    two.listen()
+    shared = volume()
+    two.lvs = [shared.name]
+    assert one.create_export(context.get_admin_context(), shared,
+                             {'ip': '::1'}).done
+    assert two.calls == [
+        (shared.name, 1, {}),
+        (context.RequestContext, shared.id, {'ip': '::1'})]
+
+
+def test_an_error_of_the_other_host_is_raised(drivers, volume):
+    one, two = drivers
+    two.listen()
+    shared = volume()
+    two.lvs = [shared.name]
+    with pytest.raises(exception.VolumeIsBusy):
+        one.extend_volume(shared, 10)
+
+
+def test_a_host_that_has_not_the_lv_does_nothing(drivers, volume):
+    one, two = drivers
+    two.listen()
+    assert one.extend_volume(volume(), 2) == (False, None, [])
+    assert two.calls == []
+
+
+@pytest.mark.parametrize(('first', 'silent'), [
+    (None, ['node2@lvm']),
+    ('node2@lvm', ['node2@lvm']),
+    ('node3@lvm', ['node3@lvm', 'node2@lvm'])])
+def test_a_host_that_does_not_answer_is_named(drivers, volume, first, silent):
+    one, _ = drivers
+    one.first = first
+    assert one.extend_volume(volume(), 2) == (False, None, silent)
+
+
+def test_only_methods_that_are_routed_can_be_asked_for(drivers, volume):
+    _, two = drivers
+    endpoint = peers._Endpoint(two)
+    admin = context.get_admin_context()
+    shared = volume()
+    two.lvs = [shared.name]
+    arguments = {'volume': shared, 'new_size': 2}
+    start = endpoint.start(admin)
+    assert endpoint.perform(admin, start, 'perform_elsewhere',
+                            arguments) == {'done': False}
+    # The service was started again since it answered.
+    assert peers._Endpoint(two).perform(
+        admin, start, 'extend_volume', arguments) == {'done': False}
+    assert endpoint.perform(admin, start, 'extend_volume', arguments)['done']

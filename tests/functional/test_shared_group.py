@@ -1,0 +1,186 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""The driver on a volume group that another host uses too, without a cluster.
+
+tests/lab/lvmlockd_stand_in.py says what stands in for lvmlockd.
+"""
+
+
+from cinder import context
+from cinder import exception
+import pytest
+
+from tests.lab.shared_lvm import SharedLvm
+
+CONNECTOR = {'initiator': 'iqn.lab:one', 'host': 'compute'}
+
+
+@pytest.fixture
+def lvm(tmp_path, monkeypatch):
+    """Who has which LV active; the tests are on the host here."""
+    lvm = SharedLvm(tmp_path)
+    monkeypatch.setenv('PATH', lvm.path('here'))
+    return lvm
+
+
+@pytest.fixture
+def driver(load, lvm):
+    """The driver on a shared group."""
+    return load(lvm_manage_without_device_mapper=False)
+
+
+@pytest.fixture
+def managed(driver, group, volume):
+    """The volume of an LV that was inactive."""
+    group.create('data1', '4m')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    return managed
+
+
+def test_a_listing_says_that_lvm_cannot_tell_who_has_it_active(
+        driver, group, lvm):
+    group.create('data1', '4m')
+    group.create('data2', '4m')
+    lvm.activate(group.names()['data1'], 'there')
+    lvm.activate(group.names()['data2'], 'here')
+    listed = driver.get_manageable_volumes([], None, 10, 0, ['reference'],
+                                           ['asc'])
+    assert [entry['extra_info'].get('active_elsewhere')
+            for entry in listed] == ['unknown', None]
+
+
+@pytest.mark.parametrize('active', [False, True])
+def test_a_managed_lv_can_be_used_on_any_host(driver, group, lvm, volume,
+                                              active):
+    group.create('data1', '4m')
+    if active:
+        lvm.activate(group.names()['data1'], 'here')
+    managed = volume()
+    driver.manage_existing(managed, {'source-name': 'data1'})
+    assert lvm.active() == {}
+    assert group.names().keys() == {managed.name}
+    driver.unmanage(managed)
+    assert lvm.active() == {}
+    assert group.names().keys() == {'data1'}
+    assert group.tags('data1') == set()
+
+
+def test_an_lv_that_another_host_has_active_is_not_managed(
+        driver, group, lvm, volume, caplog):
+    group.create('data1', '4m')
+    lvm.activate(group.names()['data1'], 'there')
+    changes = group.changes()
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='is active on another host'):
+        driver.manage_existing(volume(), {'source-name': 'data1'})
+    assert group.changes() == changes
+    assert 'Failed to perform manage_existing' in caplog.text
+
+
+def test_an_export_keeps_the_lv_active(driver, group, lvm, managed):
+    admin = context.get_admin_context()
+    lv_uuid = group.names()[managed.name]
+    journal = group.tags(managed.name)
+    driver.create_export(admin, managed, CONNECTOR)
+    assert lvm.active() == {lv_uuid: 'here'}
+    assert group.tags(managed.name) == journal | {
+        'cinder_lvm_export:host=lab/lvm'}
+    driver.extend_volume(managed, 1)
+    assert lvm.active() == {lv_uuid: 'here'}
+    driver.remove_export(admin, managed)
+    assert lvm.active() == {}
+    assert group.tags(managed.name) == journal
+
+
+def test_an_export_that_fails_is_not_recorded(driver, group, lvm, managed,
+                                              monkeypatch):
+    def fail(*_args):
+        raise exception.ISCSITargetCreateFailed(volume_id=managed.id)
+
+    journal = group.tags(managed.name)
+    monkeypatch.setattr(driver.target_driver, 'create_export', fail)
+    with pytest.raises(exception.ISCSITargetCreateFailed):
+        driver.create_export(context.get_admin_context(), managed, CONNECTOR)
+    assert lvm.active() == {}
+    assert group.tags(managed.name) == journal
+
+
+def test_a_new_volume_is_inactive(driver, group, lvm, volume):
+    new = volume()
+    driver.create_volume(new)
+    assert group.names().keys() == {new.name}
+    assert lvm.active() == {}
+    driver.delete_volume(new)
+    assert group.names() == {}
+
+
+@pytest.mark.parametrize('method', [
+    lambda driver, volume: driver.delete_volume(volume),
+    lambda driver, volume: driver.unmanage(volume),
+    lambda driver, volume: driver.extend_volume(volume, 2),
+    lambda driver, volume: driver.create_export(
+        context.get_admin_context(), volume, CONNECTOR),
+    lambda driver, volume: driver.initialize_connection(volume, CONNECTOR),
+], ids=['delete', 'unmanage', 'extend', 'create_export', 'connect'])
+def test_nothing_is_done_with_a_volume_that_another_host_has(
+        driver, group, lvm, managed, method):
+    managed.launched_at = managed.created_at
+    managed.save()
+    lvm.activate(group.names()[managed.name], 'there')
+    changes = group.changes()
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='is active on another host'):
+        method(driver, managed)
+    assert group.changes() == changes
+
+
+def tag(group, volume, host):
+    group.lvm('lvchange', '--addtag', f'cinder_lvm_export:host={host}/lvm',
+              f'{group.name}/{volume.name}')
+
+
+@pytest.mark.parametrize(('exported_by', 'active_on', 'exported'), [
+    (None, None, False),
+    (None, 'here', True),
+    ('lab', None, True),
+    ('lab', 'here', True),
+    ('lab', 'there', False),
+    ('there', None, False),
+    ('there', 'there', False),
+])
+def test_only_the_exports_of_this_host_are_ensured(
+        driver, group, lvm, managed, monkeypatch, exported_by, active_on,
+        exported):
+    ensured = []
+    monkeypatch.setattr(driver.target_driver, 'ensure_export',
+                        lambda *args: ensured.append(args))
+    if exported_by:
+        tag(group, managed, exported_by)
+    if active_on:
+        lvm.activate(group.names()[managed.name], active_on)
+    before = lvm.active()
+    driver.ensure_export(context.get_admin_context(), managed)
+    assert bool(ensured) is exported
+    assert lvm.active() == (
+        {group.names()[managed.name]: 'here'} if exported else before)
+
+
+def test_a_volume_whose_host_failed_can_be_detached(driver, group, lvm,
+                                                    managed):
+    tag(group, managed, 'there')
+    assert driver.terminate_connection(managed, CONNECTOR) is False
+    driver.remove_export(context.get_admin_context(), managed)
+    assert lvm.active() == {}
+    assert 'cinder_lvm_export' not in ' '.join(group.tags(managed.name))

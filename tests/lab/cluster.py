@@ -1,0 +1,254 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Cluster: two cinder-volume services of one Cinder cluster, and the rest.
+
+cinder-api, cinder-scheduler, and cinder-volume on two hosts that share a
+volume group, with MariaDB and RabbitMQ. All of it runs on one machine: see
+lvmlockd_stand_in.py for what makes two hosts of it, and recorded_target.py for
+the exports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import types
+from typing import Any
+
+from tests.lab import infrastructure
+from tests.lab import polling
+from tests.lab import processes
+from tests.lab import service_conf
+from tests.lab.faulty_lvm import FaultyLvm
+from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.service_conf import SCRIPTS
+from tests.lab.shared_lvm import SharedLvm
+from tests.lab.volume_api import PROJECT
+from tests.lab.volume_api import VolumeApi
+from tests.lab.volume_api import wait_for_pools
+
+HOSTS = ('node1', 'node2')
+# The names with which requests refer to the backend.
+CLUSTER = 'lab@lvm#lvm'
+_DRIVER = 'tests.lab.recorded_target.RecordingDriver'
+_CHECKOUT = pathlib.Path(__file__).parents[2]
+
+
+class Node:
+    """A host with cinder-volume.
+
+    :ivar lvm: its LVM commands, of which one can be made to go wrong
+    :ivar log_path: of cinder-volume
+    """
+
+    def __init__(self, name: str, folder: pathlib.Path, shared_lvm: SharedLvm,
+                 group: ScratchVolumeGroup,
+                 cleanup: contextlib.ExitStack) -> None:
+        self.name = name
+        self._conf_path = folder / f'{name}.conf'
+        self.log_path = folder / f'{name}.log'
+        self._exports = folder / f'{name}-exports'
+        commands = folder / f'{name}-commands'
+        commands.mkdir()
+        self.lvm = FaultyLvm(commands, group.name, shared_lvm.path(name))
+        self._environment = {**group.environment, 'PYTHONPATH': str(_CHECKOUT)}
+        self._cleanup = cleanup
+
+    def configure(self, *conf: service_conf.Sections) -> None:
+        """Write its cinder.conf."""
+        service_conf.write(self._conf_path, *conf, {
+            'DEFAULT': {'host': self.name},
+            'lvm': {'volumes_dir': str(self._exports)}})
+
+    def start(self) -> None:
+        """Start cinder-volume, and return when it can be used."""
+        written = len(self.log())
+        self._process = self._cleanup.enter_context(processes.running(
+            sys.executable, str(SCRIPTS / 'cinder-volume'), '--config-file',
+            str(self._conf_path), log=self.log_path, cwd=_CHECKOUT,
+            environment={**self._environment,
+                         'PATH': f'{self.lvm.path}{os.pathsep}{SCRIPTS}'},
+            up=lambda: 'post RPC initialization completed' in self.log(
+                written)))
+
+    def kill(self) -> None:
+        """End cinder-volume at once, with the commands that it runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def log(self, skip: int = 0) -> str:
+        """Return its log, without this number of characters at its start."""
+        return (self.log_path.read_text(errors='replace')[skip:]
+                if self.log_path.exists() else '')
+
+    def lose_exports(self) -> None:
+        """Remove its exports, which the kernel of a host has in memory."""
+        for path in self._exports.glob('*'):
+            path.unlink()
+
+    def exports(self) -> dict[str, list[str]]:
+        """Return the initiators of each export, by the LV's name."""
+        return {path.name.rpartition(':')[2]: path.read_text().split()
+                for path in self._exports.glob('*')}
+
+
+class Cluster:
+    """A context manager: the running services.
+
+    :ivar nodes: by name
+    :ivar api: its requests are for the cluster
+    :ivar lvm: who has which LV active
+    """
+
+    def __init__(self, folder: pathlib.Path,
+                 group: ScratchVolumeGroup) -> None:
+        self._folder = folder
+        self.group = group
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> Cluster:
+        with contextlib.ExitStack() as cleanup:
+            folder = self._folder
+            databases = cleanup.enter_context(
+                infrastructure.mariadb(folder, ['cinder']))
+            transport_url = cleanup.enter_context(
+                infrastructure.rabbitmq(folder))
+            port = processes.free_port()
+            state = folder / 'shared'
+            state.mkdir()
+            self.lvm = SharedLvm(state)
+            common: list[service_conf.Sections] = [
+                service_conf.cinder(folder / 'cinder.conf', {}),
+                {'DEFAULT': {'transport_url': transport_url,
+                             'osapi_volume_listen_port': port,
+                             'osapi_volume_workers': 1,
+                             # Commands of periodic tasks would be counted.
+                             'periodic_interval': 3600,
+                             'quota_volumes': -1, 'quota_gigabytes': -1},
+                 'database': {'connection': databases['cinder']}}]
+            self._start_api(cleanup, common, port)
+            backend = {
+                **service_conf.lvm_backend(self.group, 'lvm', _DRIVER),
+                'lvm_manage_without_device_mapper': False,
+                'lvm_manage_local_coordinator': True}
+            self.nodes = {}
+            for name in HOSTS:
+                node = Node(name, folder, self.lvm, self.group, cleanup)
+                node.configure(*common, {
+                    'DEFAULT': {'cluster': 'lab', 'enabled_backends': 'lvm'},
+                    'lvm': backend})
+                node.start()
+                self.nodes[name] = node
+            self.api = VolumeApi(f'http://127.0.0.1:{port}/v3/{PROJECT}', '')
+            wait_for_pools(lambda: self.api.request(
+                'GET', 'scheduler-stats/get_pools').body, 1)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 value: BaseException | None,
+                 traceback: types.TracebackType | None) -> None:
+        self._cleanup.close()
+
+    def _start_api(self, cleanup: contextlib.ExitStack,
+                   common: list[service_conf.Sections], port: int) -> None:
+        conf_path = service_conf.write(self._folder / 'cinder.conf', *common)
+        with (self._folder / 'cinder-manage.log').open('wb') as log:
+            subprocess.run(
+                [SCRIPTS / 'cinder-manage', '--config-file', conf_path, 'db',
+                 'sync'], check=True, stdout=log, stderr=log)
+        for command in ('cinder-scheduler', 'cinder-api'):
+            cleanup.enter_context(processes.running(
+                sys.executable, str(SCRIPTS / command), '--config-file',
+                str(conf_path), log=self._folder / f'{command}.log',
+                cwd=_CHECKOUT, up=lambda: True))
+        polling.wait_for('cinder-api', lambda: processes.accepts(port))
+
+    def manage(self, lv_name: str, **volume_fields: Any) -> str:
+        """Start to manage an LV, and return the volume's id."""
+        reply = self.api.request('POST', 'manageable_volumes', {'volume': {
+            'cluster': CLUSTER, 'ref': {'source-name': lv_name},
+            **volume_fields}})
+        if reply.status != 202:
+            raise RuntimeError(f'{reply}')
+        volume_id: str = reply.body['volume']['id']
+        return volume_id
+
+    def set_status(self, volume_id: str, status: str) -> None:
+        """Reset the state of a volume."""
+        self.api.request('POST', f'volumes/{volume_id}/action',
+                         {'os-reset_status': {'status': status}})
+
+    def attach(self, volume_id: str, initiator: str = 'iqn.lab:one') -> Any:
+        """Attach a volume, and return the attachment."""
+        reply = self.api.request('POST', 'attachments', {'attachment': {
+            'volume_uuid': volume_id,
+            'connector': {'initiator': initiator, 'host': 'compute',
+                          'ip': '127.0.0.1', 'multipath': False}}})
+        if reply.status != 200:
+            raise RuntimeError(f'{reply}')
+        attachment = reply.body['attachment']
+        self.api.request('POST', f'attachments/{attachment["id"]}/action',
+                         {'os-complete': {}})
+        return attachment
+
+    def detach(self, attachment: Any) -> int:
+        """Delete an attachment, and return the status code."""
+        return self.api.request('DELETE', f'attachments/{attachment["id"]}'
+                                ).status
+
+    def exports(self) -> list[tuple[str, str]]:
+        """Return each export: its host and the name of its LV."""
+        return [(name, lv) for name, node in self.nodes.items()
+                for lv in node.exports()]
+
+    def left(self) -> tuple[dict[str, str], set[str], dict[str, str],
+                            list[tuple[str, str]]]:
+        """Return what a test has left, and forget who has which LV active.
+
+        :returns: the UUIDs of the LVs by name, all tags, the hosts of active
+            LVs, and the exports
+        """
+        names = self.group.names()
+        tags = set().union(*map(self.group.tags, names))
+        active = self.lvm.active()
+        for host in HOSTS:
+            self.lvm.expire(host)
+        return names, tags, active, self.exports()
+
+    def wait_for_end(self, volume_id: str) -> str:
+        """Return the status of a volume once it is managed, or refused."""
+        status: str = polling.wait_for(
+            f'the end of the manage of {volume_id}',
+            lambda: self.api.show(volume_id).body['volume']['status'],
+            lambda status: status in ('available', 'error'))
+        return status
+
+    def wait_until_halted(self) -> Node:
+        """Return the node whose LVM command has halted."""
+        halted, *_ = polling.wait_for(
+            'an LVM command to halt', lambda: [
+                node for node in self.nodes.values() if node.lvm.halted])
+        return halted
+
+    def fail(self, host: str) -> None:
+        """Let a host, whose cinder-volume is dead, fail, and its locks expire.
+        """
+        self.lvm.expire(host)
+        self.nodes[host].lose_exports()
