@@ -29,6 +29,7 @@ from tests.lab.scratch import ScratchVolumeGroup
 
 # Command lines that sentences leave incomplete.
 COMPLETED = {
+    'lvchange --activate n': 'lvchange --activate n VG/LV',
     'lvchange --addtag': 'lvchange --addtag TAG VG/LV',
     'lvchange --deltag': 'lvchange --deltag TAG VG/LV',
     'lvmdevices --adddev': 'lvmdevices --adddev /dev/null',

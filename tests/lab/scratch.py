@@ -276,9 +276,18 @@ class ScratchVolumeGroup:
 
 
 def _detach(image: pathlib.Path) -> None:
-    for device in _output('losetup', '--noheadings', '--output', 'NAME',
-                          '--associated', str(image)).split():
-        _output('losetup', '--detach', device)
+    for device in _associated(image):
+        try:
+            _output('losetup', '--detach', device)
+        except RuntimeError:
+            # The kernel may just have detached it.
+            if device in _associated(image):
+                raise
+
+
+def _associated(image: pathlib.Path) -> list[str]:
+    return _output('losetup', '--noheadings', '--output', 'NAME',
+                   '--associated', str(image)).split()
 
 
 def _output(*command: str, environment: dict[str, str] | None = None) -> str:
