@@ -12,7 +12,7 @@
 
 """Servers of Nova boot from disks of other hypervisors that Cinder adopted.
 
-`python -m tests.shows.server FOLDER`, as root; needs device-mapper, and disks
+`python -m tests.shows.boot FOLDER`, as root; needs device-mapper, and disks
 of tests.lab.boot_disk in the folder. LVs that look like those of Proxmox VE
 have a boot loader, a kernel and a root file system: one for BIOS and one for
 UEFI, both thick, and a thin linked clone of a template.
@@ -185,7 +185,7 @@ class Show:
 def main() -> None:
     """Print the transcript."""
     parser = argparse.ArgumentParser(
-        prog='tests.shows.server',
+        prog='tests.shows.boot',
         description=(__doc__ or '').partition('\n\n')[0])
     parser.add_argument('disks', type=pathlib.Path,
                         help='folder with the disks of tests.lab.boot_disk')
@@ -197,7 +197,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.inside:
         os.execvp('unshare', [  # noqa: S606
-            'unshare', '--mount', sys.executable, '-m', 'tests.shows.server',
+            'unshare', '--mount', sys.executable, '-m', 'tests.shows.boot',
             '--inside', *sys.argv[1:]])
     compute.private_libvirt()
     with tempfile.TemporaryDirectory() as name:
