@@ -12,6 +12,9 @@
 
 """Disks of virtual machines that boot from them, made of Debian's packages.
 
+`python -m tests.lab.boot_disk FOLDER` makes one for each firmware, if they are
+not in the folder yet. It needs the network, which a guest does not have.
+
 Such a disk has a boot loader, a partition table, a kernel and a root file
 system. The system on it prints a line to its serial console, adds a line to a
 file, and powers the machine off. Neither root nor a mounted file system is
@@ -23,10 +26,13 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import subprocess
+import sys
+import tempfile
 
 from oslo_utils import units
 
-# What the machine prints, and the file that it writes.
+SIZE = 64 * units.Mi
+# What the machine prints, and the file that it adds a line to.
 GREETING = 'The machine is up; its root file system is'
 WRITTEN = '/root/boots'
 
@@ -59,8 +65,9 @@ busybox mount -o remount,ro /
 busybox poweroff -f
 """
 _SECTOR = 512
-# A MBR needs room for GRUB before it; a GPT has an EFI system partition there.
-_ROOT_START = {'bios': units.Mi, 'uefi': 17 * units.Mi}
+# Byte of the disk at which the root file system starts, by firmware. Before it
+# is GRUB, or an EFI system partition.
+ROOT_START = {'bios': units.Mi, 'uefi': 17 * units.Mi}
 _ESP_START = units.Mi
 
 
@@ -98,24 +105,48 @@ class Kernel:
         return [found[name] for name in _MODULES if name in found]
 
 
+def images(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return the disks in the folder, by firmware: bios and uefi."""
+    return {firmware: folder / f'{firmware}.img' for firmware in ROOT_START}
+
+
+def main(folder: pathlib.Path) -> None:
+    """Create the disks that are missing in the folder."""
+    missing = {firmware: path for firmware, path in images(folder).items()
+               if not path.exists()}
+    if not missing:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        work = pathlib.Path(name)
+        package = work / 'kernel'
+        package.mkdir()
+        kernel = Kernel.download(package)
+        for firmware, path in missing.items():
+            parts = work / firmware
+            parts.mkdir()
+            create(parts / 'disk', kernel, firmware, firmware, parts)
+            # It gets its name when it is complete.
+            (parts / 'disk').rename(path)
+
+
 def create(path: pathlib.Path, kernel: Kernel, firmware: str, label: str,
            work: pathlib.Path) -> None:
-    """Create a disk of 64 MiB.
+    """Create a disk of SIZE bytes.
 
     :param firmware: 'bios' for GRUB in a MBR, 'uefi' for GRUB in an EFI system
         partition of a GPT
     :param label: of the root file system
     :param work: an empty folder for the parts
     """
-    root_start = _ROOT_START[firmware]
-    size = 64 * units.Mi
+    root_start = ROOT_START[firmware]
     root = work / 'root.ext4'
     _create_root(root, kernel, label, work,
-                 size - root_start - units.Mi,
+                 SIZE - root_start - units.Mi,
                  '/dev/vda1' if firmware == 'bios' else '/dev/vda2')
     path.write_bytes(b'')
     with path.open('r+b') as disk:
-        disk.truncate(size)
+        disk.truncate(SIZE)
     root_size = root.stat().st_size
     if firmware == 'bios':
         _partition(path, 'dos', [(root_start, root_size, '83', ', bootable')])
@@ -226,3 +257,7 @@ def _write(disk: pathlib.Path, at: int, data: bytes) -> None:
 def _run(*command: str, cwd: pathlib.Path | None = None) -> str:
     return subprocess.run(command, cwd=cwd, check=True, text=True,
                           stdout=subprocess.PIPE).stdout
+
+
+if __name__ == '__main__':
+    main(pathlib.Path(sys.argv[1]))

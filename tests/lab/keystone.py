@@ -26,6 +26,7 @@ from keystoneauth1.identity import v3
 
 from tests.lab import processes
 from tests.lab import service_conf
+from tests.lab import wsgi
 from tests.lab.service_conf import SCRIPTS
 
 REGION = 'RegionOne'
@@ -90,6 +91,11 @@ class Keystone:
         self.admin.put(f'{self.url}/projects/{project_id}/users/{user_id}'
                        f"/roles/{found['id']}")
 
+    def grant_to_admin(self, role: str) -> None:
+        """Assign a role to the administrator, in its own project."""
+        self.grant(role, str(self.admin.get_user_id()),
+                   str(self.admin.get_project_id()))
+
     def offer(self, kind: str, name: str, url: str) -> None:
         """Add a service with a public endpoint to the catalog."""
         service = self.admin.post(f'{self.url}/services', json={'service': {
@@ -125,14 +131,7 @@ def running(folder: pathlib.Path, database: str) -> Iterator[Keystone]:
            '--bootstrap-region-id', REGION,
            *(part for interface in ('admin', 'internal', 'public')
              for part in (f'--bootstrap-{interface}-url', url)))
-    with processes.running(
-            str(SCRIPTS / 'uwsgi'), '--master', '--die-on-term',
-            '--need-app', '--http-socket', f'127.0.0.1:{port}',
-            '--enable-threads', '--threads', '4', '--buffer-size', '65535',
-            # It closes each connection; this header tells clients so.
-            '--add-header', 'Connection: close',
-            '--module', 'keystone.wsgi.api:application',
-            log=folder / 'keystone-uwsgi.log',
-            up=lambda: processes.accepts(port),
-            environment={'OS_KEYSTONE_CONFIG_FILES': str(conf_path)}):
+    with wsgi.serving(
+            'keystone.wsgi.api:application', folder / 'keystone-uwsgi.log',
+            {'OS_KEYSTONE_CONFIG_FILES': str(conf_path)}, port):
         yield Keystone(url)

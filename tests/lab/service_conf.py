@@ -176,3 +176,73 @@ def keystone(folder: pathlib.Path, database: str) -> Sections:
         'fernet_tokens': {'key_repository': folder / 'fernet-keys'},
         'credential': {'key_repository': folder / 'credential-keys'},
     }
+
+
+def placement(database: str, authtoken: Options) -> Sections:
+    """Return the options of a Placement.
+
+    :param database: SQLAlchemy's URL
+    :param authtoken: the section keystone_authtoken
+    """
+    return {
+        'DEFAULT': {'use_stderr': 'true'},
+        'api': {'auth_strategy': 'keystone'},
+        'placement_database': {'connection': database,
+                               'sync_on_startup': 'true',
+                               'sqlite_synchronous': 'false'},
+        'keystone_authtoken': authtoken,
+    }
+
+
+def nova(path: pathlib.Path, databases: Mapping[str, str], transport_url: str,
+         authtoken: Options, network_url: str) -> Sections:
+    """Return the options of all services of a Nova with libvirt and QEMU.
+
+    :param path: of the file; Nova keeps its own files in the same folder
+    :param databases: SQLAlchemy's URLs of nova_api and nova
+    :param authtoken: the section keystone_authtoken
+    :param network_url: of the network API
+    """
+    folder = path.parent
+    client = {key: value for key, value in authtoken.items()
+              if not key.startswith(('service_token', 'www_'))}
+    helper = {'helper_command':
+                  f'{SCRIPTS}/privsep-helper --config-file {path}'}
+    return {
+        'DEFAULT': {
+            'debug': 'true',
+            'host': 'lab',
+            'my_ip': '127.0.0.1',
+            'state_path': folder,
+            'transport_url': transport_url,
+            'compute_driver': 'libvirt.LibvirtDriver',
+            'allow_resize_to_same_host': 'true',
+            # Much slower than this in a guest kernel.
+            'service_down_time': 600,
+            'rpc_response_timeout': 300,
+            'block_device_allocate_retries': 300,
+        },
+        'api_database': {'connection': databases['nova_api'],
+                         'sqlite_synchronous': 'false'},
+        'database': {'connection': databases['nova'],
+                     'sqlite_synchronous': 'false'},
+        'oslo_concurrency': {'lock_path': folder / 'lock'},
+        'keystone_authtoken': authtoken,
+        'service_user': {**client, 'send_service_user_token': 'true'},
+        'placement': client,
+        'cinder': {**client,
+                   'catalog_info': 'block-storage:cinder:publicURL'},
+        'neutron': {**client, 'endpoint_override': network_url},
+        'scheduler': {'workers': 1,
+                      'discover_hosts_in_cells_interval': 10},
+        'conductor': {'workers': 1},
+        'vnc': {'enabled': 'false'},
+        'libvirt': {
+            'virt_type': 'qemu',
+            'cpu_mode': 'none',
+            # MiB; by default QEMU reserves a GiB.
+            'tb_cache_size': 32,
+        },
+        'nova_sys_admin': helper,
+        'privsep_osbrick': helper,
+    }

@@ -64,6 +64,8 @@ echo >/etc/iscsi/iscsid.conf
 mkfs.ext4 -q {disk}
 mount {disk} /run/disk
 ip link set lo up
+# Nova refuses the kernel's name of a host that has none.
+hostname guest
 tgtd --iscsi portal=127.0.0.1:3260
 iscsid
 cd {checkout}
