@@ -44,6 +44,9 @@ _SET_UP = """export HOME={home} PATH={path} LC_ALL=C
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
+# Without it, Python's multiprocessing has no locks.
+mkdir -p /dev/shm
+mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /run/disk
 {before_modules}
