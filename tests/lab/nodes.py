@@ -178,8 +178,6 @@ class Node:
             f'hostname {self.name}',
             f'ip address add {self.address}/24 dev eth0',
             'ip link set eth0 up',
-            # wdmd has its state there.
-            'mkdir -p /dev/shm', 'mount -t tmpfs tmpfs /dev/shm',
             shlex.join(['/usr/bin/python3', str(_AGENT), self.kind.line]),
             'halt -f -p', '')))
         init.chmod(0o755)

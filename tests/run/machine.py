@@ -44,7 +44,7 @@ _SET_UP = """export HOME={home} PATH={path} LC_ALL=C
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
-# Without it, Python's multiprocessing has no locks.
+# For locks of Python's multiprocessing, and the state of wdmd.
 mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
