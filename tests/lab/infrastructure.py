@@ -125,7 +125,9 @@ def rabbitmq(folder: pathlib.Path,
                   'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
                       '-kernel inet_dist_use_interface {127,0,0,1} '
                       # Let the user guest connect from other hosts too.
-                      '-rabbit loopback_users []',
+                      '-rabbit loopback_users [] '
+                      # Do not use the processor while there is nothing to do.
+                      '+sbwt none +sbwtdcpu none +sbwtdio none',
                   # Without a shell around it that does not forward signals.
                   'RUNNING_UNDER_SYSTEMD': 'true',
               })):

@@ -16,9 +16,9 @@
 of tests.lab.boot_disk in the folder. LVs that look like those of Proxmox VE
 have a boot loader, a kernel and a root file system: one for BIOS and one for
 UEFI, both thick, and a thin linked clone of a template.
-They are adopted by a plan. A server of Nova boots from each over iSCSI, writes
-to its disk and powers off. Then the servers are deleted, the LVs released, and
-their names and data compared with what is expected.
+They are adopted by a plan. A server of Nova boots from each over iSCSI and
+writes to its disk. Then the servers are deleted, the LVs released, and their
+names and data compared with what is expected.
 
 It prints the commands, their output, and how long each step takes.
 """
@@ -26,6 +26,7 @@ It prints the commands, their output, and how long each step takes.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 import contextlib
 import os
 import pathlib
@@ -35,8 +36,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 from oslo_utils import units
+import tenacity
 
 from tests.lab import boot_disk
 from tests.lab import compute
@@ -55,6 +58,8 @@ BIOS, UEFI, TEMPLATE, CLONE = DISKS = (
     'vm-101-disk-0', 'vm-102-disk-0', 'base-200-disk-0', 'vm-201-disk-0')
 _FIRMWARE = {BIOS: 'bios', UEFI: 'uefi', CLONE: 'bios'}
 _SECONDS = 1800
+# A question takes a second in a guest kernel.
+_PAUSE = tenacity.wait_fixed(3)
 
 
 class Terminal:
@@ -69,21 +74,19 @@ class Terminal:
             'COLUMNS': '100',
             'PATH': f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
 
-    def run(self, command: str, shown: bool = True) -> str:
+    def run(self, command: str) -> str:
         """Run a command; return its output.
 
         :raises SystemExit: it failed
         """
-        if shown:
-            print(f'\n$ {command}', flush=True)
+        print(f'\n$ {command}', flush=True)
         start = time.monotonic()
         done = subprocess.run(['bash', '-c', command], cwd=self._folder,
                               env=self._environment, text=True, check=False,
                               stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)
-        if shown or done.returncode:
-            print(done.stdout.rstrip())
-            print(f'({time.monotonic() - start:.0f} seconds)', flush=True)
+        print(done.stdout.rstrip())
+        print(f'({time.monotonic() - start:.0f} seconds)', flush=True)
         if done.returncode:
             raise SystemExit(f'`{command}`: exit status {done.returncode}')
         return done.stdout
@@ -93,40 +96,44 @@ class Show:
     """A cloud with two backends, and the disks in their groups."""
 
     def __init__(self, groups: dict[str, ScratchVolumeGroup],
-                 identity: Keystone, nova_url: str, terminal: Terminal,
-                 images: dict[str, pathlib.Path]) -> None:
+                 identity: Keystone, urls: dict[str, str],
+                 terminal: Terminal, images: dict[str, pathlib.Path]) -> None:
         """Describe a cloud.
 
+        :param urls: of the APIs cinder and nova
         :param images: the files that the disks are copies of, by firmware
         """
         self._groups = groups
         self._identity = identity
-        self._nova_url = nova_url
+        self._urls = urls
         self._terminal = terminal
         self._images = images
 
-    def run(self) -> None:
+    def run(self, disks: Collection[str]) -> None:
         """Adopt the disks, boot servers from them, and release them.
 
+        :param disks: those that a server boots from
         :raises SystemExit: a command failed, or a disk is not as expected
         """
         before = self._names()
         shell = self._terminal
         hosts = ' '.join(f'--host lab@{name}#{name}' for name in self._groups)
-        shell.run(f'openstack volume adoption list {hosts} --long')
+        shell.run(f'openstack volume adoption list {hosts} '
+                  '-c Name -c Size -c Safe -c Owner -c Contents -c Layout')
         shell.run(f"openstack volume adoption plan {hosts} --match 'vm-*' "
                   '--bootable --output plan.yaml')
+        shell.run('cat plan.yaml')
         shell.run('openstack volume adoption apply plan.yaml')
         shell.run('openstack flavor create --ram 256 --vcpus 1 --disk 0 small')
-        for disk in _FIRMWARE:
+        for disk in disks:
             self._boot(disk)
         shell.run('openstack volume adoption undo plan.yaml.journal')
         shell.run('lvs -o lv_name,lv_attr,lv_size,origin,lv_tags '
                   + ' '.join(self._groups))
         if self._names() != before:
             raise SystemExit(f'LVs before: {before}, after: {self._names()}')
-        for disk, firmware in _FIRMWARE.items():
-            self._check(disk, firmware)
+        for disk in disks:
+            self._check(disk, _FIRMWARE[disk])
 
     def _names(self) -> dict[str, dict[str, str]]:
         return {name: group.names() for name, group in self._groups.items()}
@@ -138,24 +145,28 @@ class Show:
         start = time.monotonic()
         line = polling.wait_for(
             'the greeting', lambda: self._greeting(disk),
-            lambda text: bool(text), seconds=_SECONDS)
+            lambda text: bool(text), seconds=_SECONDS, pause=_PAUSE)
         print(f'\nConsole of {disk} after {time.monotonic() - start:.0f} '
               f'seconds: {line}', flush=True)
         shell.run(f'openstack console log show {disk} | tail -n 25')
         shell.run(f'openstack server delete {disk} --wait')
-        polling.wait_for('the volume', lambda: shell.run(
-            f'openstack volume show {disk} -f value -c status',
-            shown=False).strip(), 'available'.__eq__, seconds=_SECONDS)
+        polling.wait_for('the volume', lambda: self._get(
+            'cinder', 'volumes', disk)['status'], 'available'.__eq__,
+            seconds=_SECONDS, pause=_PAUSE)
+
+    def _get(self, service: str, kind: str, name: str) -> dict[str, Any]:
+        found, = self._identity.admin.get(
+            f'{self._urls[service]}/{kind}/detail',
+            params={'name': name}).json()[kind]
+        return dict(found)
 
     def _greeting(self, disk: str) -> str:
         """:raises SystemExit: the server is in error"""
-        admin = self._identity.admin
-        server, = admin.get(f'{self._nova_url}/servers/detail',
-                            params={'name': disk}).json()['servers']
+        server = self._get('nova', 'servers', disk)
         if server['status'] == 'ERROR':
             raise SystemExit(f"server {disk}: {server['fault']}")
-        reply = admin.post(
-            f"{self._nova_url}/servers/{server['id']}/action",
+        reply = self._identity.admin.post(
+            f"{self._urls['nova']}/servers/{server['id']}/action",
             json={'os-getConsoleOutput': {}}, raise_exc=False)
         found = re.search(f'{boot_disk.GREETING}.*', reply.json().get(
             'output', '')) if reply.ok else None
@@ -189,6 +200,10 @@ def main() -> None:
         description=(__doc__ or '').partition('\n\n')[0])
     parser.add_argument('disks', type=pathlib.Path,
                         help='folder with the disks of tests.lab.boot_disk')
+    parser.add_argument('--only', metavar='DISK', action='append',
+                        choices=list(_FIRMWARE),
+                        help='boot a server from this disk only (repeat for '
+                             f"more); one of {', '.join(_FIRMWARE)}")
     parser.add_argument('--logs', type=pathlib.Path,
                         help="folder for the services' logs; its contents "
                              'are deleted')
@@ -203,7 +218,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         try:
-            _run(folder, boot_disk.images(options.disks))
+            _run(folder, boot_disk.images(options.disks),
+                 options.only or list(_FIRMWARE))
         finally:
             if options.logs:
                 shutil.rmtree(options.logs, ignore_errors=True)
@@ -212,16 +228,24 @@ def main() -> None:
                     shutil.copy(path, options.logs)
 
 
-def _run(folder: pathlib.Path, images: dict[str, pathlib.Path]) -> None:
+def _run(folder: pathlib.Path, images: dict[str, pathlib.Path],
+         disks: Collection[str]) -> None:
     start = time.monotonic()
+
+    def report(what: str) -> None:
+        print(f'{time.monotonic() - start:4.0f} seconds: {what}',
+              flush=True)
+
     with contextlib.ExitStack() as cleanup:
         thick = cleanup.enter_context(ScratchVolumeGroup(
             'thick', size=4 * units.Gi, device_mapper=True))
         thin = cleanup.enter_context(ScratchVolumeGroup(
             'thin', size=4 * units.Gi, device_mapper=True, beside=thick))
         _create_disks(thick, thin, images)
+        report('the disks')
         identity = cleanup.enter_context(keystone.running(
             folder, f'sqlite:///{folder}/keystone.sqlite?timeout=60'))
+        report('Keystone')
         cinder = cleanup.enter_context(CinderDeployment(
             Backend(thick, service_conf.ISCSI, 'thick'),
             Backend(thin, {**service_conf.ISCSI, 'lvm_type': 'thin'}, 'thin'),
@@ -232,14 +256,16 @@ def _run(folder: pathlib.Path, images: dict[str, pathlib.Path]) -> None:
         identity.offer('block-storage', 'cinder', cinder_url)
         wait_for_pools(lambda: identity.admin.get(
             f'{cinder_url}/scheduler-stats/get_pools').json(), 2)
-        nova_url = cleanup.enter_context(compute.running(folder, identity))
-        print(f'The cloud is up after {time.monotonic() - start:.0f} seconds',
-              flush=True)
+        report('Cinder')
+        nova_url = cleanup.enter_context(compute.running(folder, identity,
+                                                         report))
+        report('a compute host')
         terminal = Terminal(folder, {**identity.credentials,
                                      **thick.environment})
-        Show({'thick': thick, 'thin': thin}, identity, nova_url, terminal,
-             images).run()
-    print('All is as expected.')
+        Show({'thick': thick, 'thin': thin}, identity,
+             {'cinder': cinder_url, 'nova': nova_url}, terminal,
+             images).run(disks)
+    report('all was as expected')
 
 
 def _create_disks(thick: ScratchVolumeGroup, thin: ScratchVolumeGroup,
