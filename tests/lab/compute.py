@@ -13,7 +13,7 @@
 """A Nova with one compute host, on libvirt and QEMU without KVM.
 
 Placement and all services of Nova run, each in a process of its own, with
-SQLite and RabbitMQ. There are no Neutron and no Glance, because its servers
+MariaDB and RabbitMQ. There are no Neutron and no Glance, because its servers
 have no networks and boot from volumes: a few lines answer that there are no
 ports. The URL of an image is part of each notification, but nothing is fetched
 from it.
@@ -29,6 +29,7 @@ import json
 import pathlib
 import shutil
 import subprocess
+import sys
 import threading
 import urllib.parse
 
@@ -61,6 +62,7 @@ namespaces = []
 remember_owner = 0
 """
 _SECONDS = 600
+_CHECKOUT = pathlib.Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
@@ -73,12 +75,14 @@ def running(folder: pathlib.Path, identity: Keystone,
     :param folder: for its files and logs
     :param report: called with what is up
     """
-    databases = {name: f'sqlite:///{folder}/{name}.sqlite?timeout=60'
-                 for name in ('placement', 'nova_api', 'nova', 'nova_cell0')}
     # Nova sends tokens of a service along with those of its users.
     identity.grant_to_admin('service')
     with contextlib.ExitStack() as cleanup:
         nothing_url = cleanup.enter_context(_nothing())
+        # With SQLite, "database is locked" ends the build of a server.
+        databases = cleanup.enter_context(infrastructure.mariadb(
+            folder, ('placement', 'nova_api', 'nova', 'nova_cell0')))
+        report('MariaDB')
         cleanup.enter_context(_libvirt(folder))
         report('libvirt')
         transport_url = cleanup.enter_context(infrastructure.rabbitmq(folder))
@@ -94,10 +98,14 @@ def running(folder: pathlib.Path, identity: Keystone,
                 nothing_url))
         _create_cell(folder, conf_path, databases)
         report("Nova's database")
-        for service in ('nova-conductor', 'nova-scheduler', 'nova-compute'):
+        for service, command in (
+                ('nova-conductor', [SCRIPTS / 'nova-conductor']),
+                ('nova-scheduler', [SCRIPTS / 'nova-scheduler']),
+                ('nova-compute',
+                 [sys.executable, '-m', 'tests.lab.nova_compute'])):
             cleanup.enter_context(processes.running(
-                str(SCRIPTS / service), '--config-file', str(conf_path),
-                log=folder / f'{service}.log', up=lambda: True,
+                *map(str, command), '--config-file', str(conf_path),
+                log=folder / f'{service}.log', up=lambda: True, cwd=_CHECKOUT,
                 # They wait a minute for requests that none sends any more.
                 seconds_to_stop=5))
         shutil.copy(ETC / 'nova' / 'api-paste.ini', home)

@@ -188,8 +188,7 @@ def placement(database: str, authtoken: Options) -> Sections:
         'DEFAULT': {'use_stderr': 'true'},
         'api': {'auth_strategy': 'keystone'},
         'placement_database': {'connection': database,
-                               'sync_on_startup': 'true',
-                               'sqlite_synchronous': 'false'},
+                               'sync_on_startup': 'true'},
         'keystone_authtoken': authtoken,
     }
 
@@ -224,10 +223,8 @@ def nova(path: pathlib.Path, databases: Mapping[str, str], transport_url: str,
             # The scheduler soon looks for new hosts.
             'periodic_fuzzy_delay': 0,
         },
-        'api_database': {'connection': databases['nova_api'],
-                         'sqlite_synchronous': 'false'},
-        'database': {'connection': databases['nova'],
-                     'sqlite_synchronous': 'false'},
+        'api_database': {'connection': databases['nova_api']},
+        'database': {'connection': databases['nova']},
         'oslo_concurrency': {'lock_path': folder / 'lock'},
         'keystone_authtoken': authtoken,
         'service_user': {**client, 'send_service_user_token': 'true'},

@@ -44,6 +44,9 @@ _SET_UP = """export HOME={home} PATH={path} LC_ALL=C
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
+# QEMU's serial console is a terminal.
+mkdir -p /dev/pts
+mount -t devpts devpts /dev/pts
 # For locks of Python's multiprocessing, and the state of wdmd.
 mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm

@@ -141,7 +141,8 @@ class Show:
     def _boot(self, disk: str) -> None:
         shell = self._terminal
         shell.run(f'openstack --os-compute-api-version 2.37 server create '
-                  f'--flavor small --volume {disk} --nic none {disk}')
+                  f'--flavor small --volume {disk} --nic none --wait '
+                  f'{disk} -c name -c status')
         start = time.monotonic()
         line = polling.wait_for(
             'the greeting', lambda: self._greeting(disk),
