@@ -52,17 +52,19 @@ from tests.lab.deployment import CinderDeployment
 from tests.lab.keystone import Keystone
 from tests.lab.scratch import ScratchVolumeGroup
 from tests.lab.service_conf import SCRIPTS
+from tests.lab.terminal import Terminal
 from tests.lab.volume_api import wait_for_pools
 
 BIOS, UEFI, TEMPLATE, CLONE = DISKS = (
     'vm-101-disk-0', 'vm-102-disk-0', 'base-200-disk-0', 'vm-201-disk-0')
 _FIRMWARE = {BIOS: 'bios', UEFI: 'uefi', CLONE: 'bios'}
 _SECONDS = 1800
+_COLUMNS = 100
 # A question takes a second in a guest kernel.
 _PAUSE = tenacity.wait_fixed(3)
 
 
-class Terminal:
+class Shell:
     """Runs commands and prints them with their output and duration."""
 
     def __init__(self, folder: pathlib.Path,
@@ -71,7 +73,7 @@ class Terminal:
         self._folder = folder
         self._environment = {
             **os.environ, **environment, 'PYTHONWARNINGS': 'ignore',
-            'COLUMNS': '100',
+            'COLUMNS': str(_COLUMNS),
             'PATH': f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
 
     def run(self, command: str) -> str:
@@ -91,13 +93,26 @@ class Terminal:
             raise SystemExit(f'`{command}`: exit status {done.returncode}')
         return done.stdout
 
+    def draw(self, command: str, name: str) -> None:
+        """Draw a picture of a terminal that shows a command's output.
+
+        :param name: of the file
+        :raises SystemExit: the command failed
+        """
+        status, picture, _ = Terminal(
+            self._environment, str(self._folder), _COLUMNS).run(command)
+        if status:
+            raise SystemExit(f'`{command}`: exit status {status}: {picture}')
+        self._folder.joinpath(name).write_text(
+            picture.abridged(head=4, tail=16).svg(''))
+
 
 class Show:
     """A cloud with two backends, and the disks in their groups."""
 
     def __init__(self, groups: dict[str, ScratchVolumeGroup],
                  identity: Keystone, urls: dict[str, str],
-                 terminal: Terminal, images: dict[str, pathlib.Path]) -> None:
+                 shell: Shell, images: dict[str, pathlib.Path]) -> None:
         """Describe a cloud.
 
         :param urls: of the APIs cinder and nova
@@ -106,7 +121,7 @@ class Show:
         self._groups = groups
         self._identity = identity
         self._urls = urls
-        self._terminal = terminal
+        self._shell = shell
         self._images = images
 
     def run(self, disks: Collection[str]) -> None:
@@ -116,13 +131,15 @@ class Show:
         :raises SystemExit: a command failed, or a disk is not as expected
         """
         before = self._names()
-        shell = self._terminal
+        shell = self._shell
         hosts = ' '.join(f'--host lab@{name}#{name}' for name in self._groups)
         shell.run(f'openstack volume adoption list {hosts} '
                   '-c Name -c Size -c Safe -c Owner -c Contents -c Layout')
         shell.run(f"openstack volume adoption plan {hosts} --match 'vm-*' "
                   '--bootable --output plan.yaml')
         shell.run('cat plan.yaml')
+        shell.run('openstack volume adoption show --host lab@thin#thin '
+                  f"{CLONE} -c Size -c Layout -c Safe -c 'If Managed'")
         shell.run('openstack volume adoption apply plan.yaml')
         shell.run('openstack flavor create --ram 256 --vcpus 1 --disk 0 small')
         for disk in disks:
@@ -134,12 +151,15 @@ class Show:
             raise SystemExit(f'LVs before: {before}, after: {self._names()}')
         for disk in disks:
             self._check(disk, _FIRMWARE[disk])
+        template = pathlib.Path('/dev', self._groups['thin'].name, TEMPLATE)
+        if template.read_bytes() != self._images['bios'].read_bytes():
+            raise SystemExit(f'{template} has changed')
 
     def _names(self) -> dict[str, dict[str, str]]:
         return {name: group.names() for name, group in self._groups.items()}
 
     def _boot(self, disk: str) -> None:
-        shell = self._terminal
+        shell = self._shell
         shell.run(f'openstack --os-compute-api-version 2.37 server create '
                   f'--flavor small --volume {disk} --nic none --wait '
                   f'{disk} -c name -c status')
@@ -149,7 +169,8 @@ class Show:
             lambda text: bool(text), seconds=_SECONDS, pause=_PAUSE)
         print(f'\nConsole of {disk} after {time.monotonic() - start:.0f} '
               f'seconds: {line}', flush=True)
-        shell.run(f'openstack console log show {disk} | tail -n 25')
+        shell.run(f'openstack console log show {disk} | tail -n 8')
+        shell.draw(f'openstack console log show {disk}', f'{disk}.svg')
         shell.run(f'openstack server delete {disk} --wait')
         polling.wait_for('the volume', lambda: self._get(
             'cinder', 'volumes', disk)['status'], 'available'.__eq__,
@@ -184,7 +205,7 @@ class Show:
                   f'{group.name}/{disk}')
         device = pathlib.Path('/dev', group.name, disk)
         start = boot_disk.ROOT_START[firmware]
-        written = self._terminal.run(
+        written = self._shell.run(
             f"debugfs -R 'cat {boot_disk.WRITTEN}' '{device}?offset={start}' "
             '2>/dev/null')
         image = self._images[firmware].read_bytes()
@@ -206,8 +227,8 @@ def main() -> None:
                         help='boot a server from this disk only (repeat for '
                              f"more); one of {', '.join(_FIRMWARE)}")
     parser.add_argument('--logs', type=pathlib.Path,
-                        help="folder for the services' logs; its contents "
-                             'are deleted')
+                        help="folder for the services' logs, and pictures of "
+                             'the consoles; its contents are deleted')
     parser.add_argument('--inside', action='store_true',
                         help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -225,7 +246,7 @@ def main() -> None:
             if options.logs:
                 shutil.rmtree(options.logs, ignore_errors=True)
                 options.logs.mkdir(parents=True)
-                for path in folder.glob('*.log'):
+                for path in (*folder.glob('*.log'), *folder.glob('*.svg')):
                     shutil.copy(path, options.logs)
 
 
@@ -261,10 +282,9 @@ def _run(folder: pathlib.Path, images: dict[str, pathlib.Path],
         nova_url = cleanup.enter_context(compute.running(folder, identity,
                                                          report))
         report('a compute host')
-        terminal = Terminal(folder, {**identity.credentials,
-                                     **thick.environment})
+        shell = Shell(folder, {**identity.credentials, **thick.environment})
         Show({'thick': thick, 'thin': thin}, identity,
-             {'cinder': cinder_url, 'nova': nova_url}, terminal,
+             {'cinder': cinder_url, 'nova': nova_url}, shell,
              images).run(disks)
     report('all was as expected')
 
