@@ -57,6 +57,29 @@ from tests.lab.volume_api import wait_for_pools
 
 BIOS, UEFI, TEMPLATE, CLONE = DISKS = (
     'vm-101-disk-0', 'vm-102-disk-0', 'base-200-disk-0', 'vm-201-disk-0')
+# What the operator runs, before, for each server, and after.
+_ADOPT = (
+    ('openstack volume adoption list --host lab@thick#thick '
+     '--host lab@thin#thin -c Name -c Size -c Safe -c Owner -c Contents '
+     '-c Layout'),
+    ('openstack volume adoption show --host lab@thin#thin vm-201-disk-0 '
+     "-c Size -c Layout -c Safe -c 'If Managed'"),
+    ('openstack volume adoption plan --host lab@thick#thick '
+     "--host lab@thin#thin --match 'vm-*' --bootable --output plan.yaml"),
+    'cat plan.yaml',
+    'openstack volume adoption apply plan.yaml',
+    'openstack volume list -c Name -c Status -c Size',
+    'openstack flavor create --ram 256 --vcpus 1 --disk 0 small -c name',
+)
+_START = (
+    'openstack --os-compute-api-version 2.37 server create --flavor small '
+    '--volume {disk} --nic none --wait {disk} -c name -c status')
+_CONSOLE = 'openstack console log show {disk}'
+_DELETE = 'openstack server delete {disk} --wait'
+_RELEASE = (
+    'openstack volume adoption undo plan.yaml.journal',
+    'lvs -o lv_name,lv_attr,lv_size,origin,lv_tags thick thin',
+)
 _FIRMWARE = {BIOS: 'bios', UEFI: 'uefi', CLONE: 'bios'}
 _SECONDS = 1800
 _COLUMNS = 100
@@ -132,21 +155,12 @@ class Show:
         """
         before = self._names()
         shell = self._shell
-        hosts = ' '.join(f'--host lab@{name}#{name}' for name in self._groups)
-        shell.run(f'openstack volume adoption list {hosts} '
-                  '-c Name -c Size -c Safe -c Owner -c Contents -c Layout')
-        shell.run(f"openstack volume adoption plan {hosts} --match 'vm-*' "
-                  '--bootable --output plan.yaml')
-        shell.run('cat plan.yaml')
-        shell.run('openstack volume adoption show --host lab@thin#thin '
-                  f"{CLONE} -c Size -c Layout -c Safe -c 'If Managed'")
-        shell.run('openstack volume adoption apply plan.yaml')
-        shell.run('openstack flavor create --ram 256 --vcpus 1 --disk 0 small')
+        for command in _ADOPT:
+            shell.run(command)
         for disk in disks:
             self._boot(disk)
-        shell.run('openstack volume adoption undo plan.yaml.journal')
-        shell.run('lvs -o lv_name,lv_attr,lv_size,origin,lv_tags '
-                  + ' '.join(self._groups))
+        for command in _RELEASE:
+            shell.run(command)
         if self._names() != before:
             raise SystemExit(f'LVs before: {before}, after: {self._names()}')
         for disk in disks:
@@ -160,18 +174,17 @@ class Show:
 
     def _boot(self, disk: str) -> None:
         shell = self._shell
-        shell.run(f'openstack --os-compute-api-version 2.37 server create '
-                  f'--flavor small --volume {disk} --nic none --wait '
-                  f'{disk} -c name -c status')
+        shell.run(_START.format(disk=disk))
         start = time.monotonic()
         line = polling.wait_for(
             'the greeting', lambda: self._greeting(disk),
             lambda text: bool(text), seconds=_SECONDS, pause=_PAUSE)
         print(f'\nConsole of {disk} after {time.monotonic() - start:.0f} '
               f'seconds: {line}', flush=True)
-        shell.run(f'openstack console log show {disk} | tail -n 8')
-        shell.draw(f'openstack console log show {disk}', f'{disk}.svg')
-        shell.run(f'openstack server delete {disk} --wait')
+        console = _CONSOLE.format(disk=disk)
+        shell.run(f'{console} | tail -n 8')
+        shell.draw(console, f'{disk}.svg')
+        shell.run(_DELETE.format(disk=disk))
         polling.wait_for('the volume', lambda: self._get(
             'cinder', 'volumes', disk)['status'], 'available'.__eq__,
             seconds=_SECONDS, pause=_PAUSE)

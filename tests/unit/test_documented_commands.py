@@ -137,6 +137,21 @@ def test_the_lab_of_the_clients_runs_it(line):
                for command in ran)
 
 
+@each(documented.BOOT)
+def test_the_program_that_boots_servers_runs_it(line):
+    # Not imported: it needs what only the environment boot has.
+    assigned = {ast.unparse(node.targets[0]): ast.literal_eval(node.value)
+                for node in ast.parse(text_of(documented.BOOT)).body
+                if isinstance(node, ast.Assign)
+                and ast.unparse(node.targets[0]) in (
+                    '_ADOPT', '_START', '_CONSOLE', '_DELETE', '_RELEASE')}
+    each_disk = [assigned[name] for name in ('_START', '_CONSOLE', '_DELETE')]
+    ran = {*assigned['_ADOPT'], *assigned['_RELEASE'], *(
+        command.format(disk=disk) for command in each_disk
+        for disk in re.findall(r'vm-\d+-disk-0', line.text))}
+    assert line.text.partition(' | ')[0] in ran
+
+
 @each(documented.TOX)
 def test_tox_has_the_environment_and_its_program_the_option(line):
     named, _, arguments = line.text.partition(' -- ')
