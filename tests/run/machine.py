@@ -69,6 +69,8 @@ echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
 echo >/etc/iscsi/iscsid.conf
 mkfs.ext4 -q {disk}
 mount {disk} /run/disk
+# Like /tmp: MariaDB does not run as root.
+chmod 1777 /run/disk
 ip link set lo up
 # Nova refuses the kernel's name of a host that has none.
 hostname guest
