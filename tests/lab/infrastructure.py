@@ -31,7 +31,7 @@ from tests.lab import processes
 
 # mariadb-server-core has no service that would start, and no user of its own.
 _MARIADB_USER = 'nobody'
-# Newer releases reserve 8 TiB of addresses, which User-Mode Linux does not have.
+# Newer ones reserve 8 TiB of addresses, which User-Mode Linux does not have.
 _MARIADB_MEMORY = ('--loose-innodb-buffer-pool-size-max=128M',)
 _RABBITMQ_USER = 'rabbitmq'
 _RABBITMQ_FOLDER = '/usr/lib/rabbitmq/bin'
