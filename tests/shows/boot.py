@@ -59,6 +59,7 @@ BIOS, UEFI, TEMPLATE, CLONE = DISKS = (
     'vm-101-disk-0', 'vm-102-disk-0', 'base-200-disk-0', 'vm-201-disk-0')
 # What the operator runs, before, for each server, and after.
 _ADOPT = (
+    'lvs -o lv_name,lv_attr,lv_size,origin,lv_tags thick thin',
     ('openstack volume adoption list --host lab@thick#thick '
      '--host lab@thin#thin -c Name -c Size -c Safe -c Owner -c Contents '
      '-c Layout'),
