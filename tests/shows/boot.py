@@ -109,6 +109,9 @@ class Shell:
         start = time.monotonic()
         done = subprocess.run(['bash', '-c', command], cwd=self._folder,
                               env=self._environment, text=True, check=False,
+                              # A guest's console is a terminal without input,
+                              # on which `undo` would wait for an answer.
+                              stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)
         print(done.stdout.rstrip())
