@@ -88,9 +88,7 @@ def test_owner_and_contents_are_listed_shown_and_filtered(lab):
                           'not read: it has no device node')}
     for options, names in (
             (('--owner', 'proxmox*101'), {'vm-101-disk-0', 'vm-101-disk-1'}),
-            (('--contents', '*EXT4*'), {'vm-101-disk-1'}),
-            (('--tag', 'pve-vm-102'), {'vm-102-disk-0'}),
-            (('--exclude', '*-disk-0'), {'vm-101-disk-1'})):
+            (('--contents', '*EXT4*', '--tag', 'pve-*'), {'vm-101-disk-1'})):
         assert {row['Name'] for row in lab.json('list', *ON, *options)
                 } == names
     shown = lab.json('show', *ON, 'vm-101-disk-0')
@@ -109,9 +107,8 @@ def test_a_table_explains_each_reason_once(lab):
 def test_a_backend_or_pool_that_does_not_exist_is_refused(lab):
     for host, words in (('lab@lvm#ssd', 'lab@lvm has no pool ssd. Known: lvm'),
                         ('lab@new#new', 'Known: lab@lvm, lab@old.')):
-        for command in (('list',), ('show', 'x'), ('audit',),
-                        ('plan', '--output', '/nowhere')):
-            done = lab.run(*command, '--host', host, status=1)
+        for command in ('list', 'audit'):
+            done = lab.run(command, '--host', host, status=1)
             assert done.stdout == ''
             assert words in done.stderr
 

@@ -47,8 +47,11 @@ def test_the_client_needs_no_cinder(tmp_path):
                                      'json'))}
     assert 'osc-volume-adopt' in packages
     assert not {'cinder', 'cinder-lvm-manage', 'os-brick'} & packages
+    # This imports all commands.
+    printed = output(scripts / 'openstack', 'volume', 'adoption')
     for command in ('list', 'show', 'plan', 'apply', 'undo', 'status',
-                    'report', 'audit'):
-        printed = output(scripts / 'openstack', 'volume', 'adoption', command,
-                         '--help')
-        assert f'usage: openstack volume adoption {command}' in printed
+                    'report', 'audit', 'recover'):
+        assert f'volume adoption {command}' in printed
+    printed = output(scripts / 'openstack', 'volume', 'adoption', 'list',
+                     '--help')
+    assert 'usage: openstack volume adoption list' in printed
