@@ -23,7 +23,6 @@ import threading
 import time
 from typing import Any
 from urllib import parse
-import uuid
 
 from cinder.scheduler.filters import capabilities_filter
 from cinder.scheduler.filters import extra_specs_ops
@@ -35,6 +34,7 @@ from tests.lab import polling
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import with_new_id
 from tests.lab.scratch import ScratchVolumeGroup
 
 LVS = 16
@@ -72,8 +72,7 @@ def plan(lab, planned, tmp_path):
     cinder, group, client = lab
     before = group.names()
     path = tmp_path / 'plan.yaml'
-    path.write_text(planned.replace(yaml.safe_load(planned)['plan'],
-                                    str(uuid.uuid4())))
+    path.write_text(with_new_id(planned))
     yield path
     journal = path.with_name('plan.yaml.journal')
     if journal.exists() and count(cinder):

@@ -14,6 +14,8 @@
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 import json
 import pathlib
 import re
@@ -29,6 +31,7 @@ from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import with_new_id
 from tests.lab.scratch import ScratchVolumeGroup
 from tests.lab.volume_api import wait_for_pools
 
@@ -136,8 +139,26 @@ def lab(tmp_path_factory):
                       closed)
 
 
+@pytest.fixture(scope='module')
+def planned(lab, tmp_path_factory):
+    """A function that returns a plan, and what the client has warned of."""
+    folder = tmp_path_factory.mktemp('planned')
+    numbers = itertools.count()
+
+    @functools.cache
+    def make(*options, host, number):
+        path = folder / f'plan-{next(numbers)}.yaml'
+        made = lab.client().run('volume', 'adoption', 'plan', '--host', host,
+                                *options, '--output', path)
+        assert made.returncode == 0, made.stderr
+        assert made.stdout.startswith(f'{path}: {number} volume')
+        return path.read_text(), made.stderr
+
+    return make
+
+
 @pytest.fixture
-def plan(lab, tmp_path):
+def plan(lab, planned, tmp_path):
     """A function that plans for a project; afterwards all is as before."""
     before = lab.group.names()
     paths: list[pathlib.Path] = []
@@ -145,16 +166,14 @@ def plan(lab, tmp_path):
     def make(*options, host=HOST, number=LVS):
         path = tmp_path / f'plan-{len(paths)}.yaml'
         paths.append(path)
-        made = lab.client().run('volume', 'adoption', 'plan', '--host', host,
-                                *options, '--output', path)
-        assert made.returncode == 0, made.stderr
-        assert made.stdout.startswith(f'{path}: {number} volume')
-        return path, made.stderr
+        text, warned = planned(*options, host=host, number=number)
+        path.write_text(with_new_id(text))
+        return path, warned
 
     yield make
     for path in paths:
         journal = pathlib.Path(f'{path}.journal')
-        if journal.exists():
+        if journal.exists() and lab.volumes():
             undone = undo(lab.client(), path)
             assert undone.returncode == 0, undone.stderr
     assert lab.group.names() == before

@@ -17,6 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 import os
 import subprocess
+import uuid
+
+import yaml
 
 from tests.lab import processes
 from tests.lab.deployment import CinderDeployment
@@ -51,3 +54,12 @@ class OpenStackClient:
         stdout, stderr = process.communicate()
         return subprocess.CompletedProcess(
             process.args, process.returncode, stdout, stderr)
+
+
+def with_new_id(plan: str) -> str:
+    """Return a plan of `volume adoption plan` as if it were another one.
+
+    Volumes are found by the ID of their plan, so that tests can share a plan
+    only so.
+    """
+    return plan.replace(yaml.safe_load(plan)['plan'], str(uuid.uuid4()))
