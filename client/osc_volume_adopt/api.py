@@ -35,9 +35,8 @@ from osc_volume_adopt.snapshots import Snapshot
 _MICROVERSION = '3.17'
 _TRANSFERS = '3.55'
 _PAGE = 1000
-# In seconds without an answer: for ever is too long if the network drops
-# packets. A backend lists its LVs while the request waits, for as long as
-# Cinder's RPC timeout lets it.
+# Seconds to wait for an answer: if the network drops packets, none comes. A
+# backend lists its LVs while the request waits, up to Cinder's RPC timeout.
 _TIMEOUT = 120
 _TIMEOUT_OF_LISTING = 600
 
@@ -77,7 +76,7 @@ class VolumeType:
 
 
 class CinderApi:
-    """Cinder, with the token of whoever runs the command.
+    """Cinder, with the token of the user who runs the command.
 
     Each method raises openstack.exceptions.SDKException if the API refuses,
     and keystoneauth1's ClientException if it cannot be reached.
@@ -146,8 +145,8 @@ class CinderApi:
                         fields: Mapping[str, Any]) -> str:
         """Have Cinder manage an LV as a snapshot; return the snapshot's ID.
 
-        The snapshot belongs to the project of the token, whoever has the
-        volume.
+        The snapshot belongs to the project of the token, whichever project
+        owns the volume.
         """
         snapshot = {'volume_id': volume_id, 'ref': dict(reference), **fields}
         return str(self._request('POST', '/manageable_snapshots', json={
@@ -190,15 +189,15 @@ class CinderApi:
     def volumes_with(self, metadata: Mapping[str, str]
                      ) -> list[dict[str, Any]]:
         """Return the volumes of all projects that have this metadata."""
-        # A cloud may have this filter disabled (resource_filters.json), and
-        # must not be trusted with whose volumes these are.
+        # A cloud may have disabled this filter (resource_filters.json), so
+        # the answer may have other volumes.
         return [volume for volume in self._pages('volumes', {
                     'metadata': str(dict(metadata))})
                 if metadata.items() <= volume['metadata'].items()]
 
     def volumes_in(self, project_id: str) -> Iterator[dict[str, Any]]:
         """Yield the volumes of a project."""
-        # A cloud may have this filter disabled, as above.
+        # A cloud may have disabled this filter, too.
         return (volume for volume in self._pages('volumes', {
                     'project_id': project_id})
                 if volume['os-vol-tenant-attr:tenant_id'] == project_id)
@@ -281,7 +280,7 @@ class CinderApi:
         try:
             found = identity.find_project(project_id)
         except (exceptions.SDKException, connection_errors.ClientException):
-            # Whoever may not see projects, or has no Keystone, has IDs.
+            # There is no Keystone, or it does not show projects to this user.
             return project_id
         return str(found.name) if found else project_id
 
@@ -308,8 +307,8 @@ class CinderApi:
         try:
             created = self._create_transfer(volume_id)
         except exceptions.BadRequestException:
-            # There may be an older one, which only its creator has the key
-            # to accept.
+            # There may be an older transfer. Only its creator has the key
+            # with which it can be accepted.
             self.cancel_transfer(volume_id)
             created = self._create_transfer(volume_id)
         try:

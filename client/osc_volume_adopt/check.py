@@ -49,6 +49,7 @@ from osc_volume_adopt.snapshots import Snapshot
 
 LOG = logging.getLogger(__name__)
 
+
 def require_service(api: CinderApi, location: Location) -> list[Service]:
     """Return the services that run the backend.
 
@@ -88,12 +89,12 @@ def require_service(api: CinderApi, location: Location) -> list[Service]:
 
 
 def require_pool(api: CinderApi, location: Location) -> None:
-    """Ensure that the backend is up, and that it has the pool, if any.
+    """Ensure that the backend is up, and has the pool, if one is named.
 
-    Cinder lists the LVs of a backend whatever pool is named, and manages them
-    without one in any pool that is suitable.
+    Cinder ignores the pool when it lists the LVs of a backend. If none is
+    named, it manages them in any suitable pool.
 
-    :raises BackendError: it has not
+    :raises BackendError: the backend is not up, or does not have the pool
     """
     services = require_service(api, location)
     backend, _, pool = location.name.partition('#')
