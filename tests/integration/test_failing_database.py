@@ -46,7 +46,8 @@ def empty(request):
 @pytest.mark.parametrize('failure', FAILURES)
 def test_deleting_a_volume_that_was_not_recorded_keeps_the_lv(
         empty, failure, status):
-    assert_that_deleting_keeps_the_lv(*empty, failure, status)
+    cinder, group = empty
+    assert_that_deleting_keeps_the_lv(cinder, group, failure, status)
 
 
 @pytest.mark.parametrize('empty', [IN_TREE], indirect=True)
@@ -54,7 +55,8 @@ def test_deleting_a_volume_that_was_not_recorded_keeps_the_lv(
 @pytest.mark.xfail(strict=True, raises=AssertionError,
                    reason='the LV is deleted')
 def test_cinders_own_driver_deletes_the_lv(empty, failure):
-    assert_that_deleting_keeps_the_lv(*empty, failure, 'error')
+    cinder, group = empty
+    assert_that_deleting_keeps_the_lv(cinder, group, failure, 'error')
 
 
 def assert_that_deleting_keeps_the_lv(cinder, group, failure, status):
