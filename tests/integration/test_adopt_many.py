@@ -248,15 +248,12 @@ def test_a_plan_is_applied_and_undone(lab, plan):
 def test_an_interrupted_run_resumes(lab, plan, how):
     cinder, group, client = lab
     before = group.names()
-    process = client.start('volume', 'adoption', 'apply', plan,
-                           '--parallel', 3)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[5/'):
-                break
+    with client.running('volume', 'adoption', 'apply', plan, '--parallel', 3,
+                        until=5) as process:
         process.send_signal(how)
         rest = process.stdout.read()
-    assert process.wait() == (130 if how is signal.SIGINT else -how)
+        status = process.wait()
+    assert status == (130 if how is signal.SIGINT else -how)
     assert how is signal.SIGKILL or 'Run the same command to resume' in rest
     left = set(group.names()) & set(before)
     assert 0 < len(left) < LVS
@@ -500,15 +497,11 @@ def test_an_undo_that_was_killed_resumes(lab, plan):
     cinder, group, client = lab
     before = group.names()
     assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
-    process = client.start('volume', 'adoption', 'undo', f'{plan}.journal',
-                           '--parallel', 3)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[5/'):
-                break
+    with client.running('volume', 'adoption', 'undo', f'{plan}.journal',
+                        '--parallel', 3, until=5) as process:
         process.kill()
-    process.wait()
-    # What Cinder was asked for it does, whoever is there to see it.
+        process.wait()
+    # Cinder completes the requests all the same.
     for volume in volumes(cinder, status='unmanaging'):
         cinder.api.wait_until_gone(volume['id'])
     assert 0 < count(cinder) < LVS
@@ -527,21 +520,15 @@ def is_up(cinder):
 def test_a_service_that_stops_in_the_middle_stops_the_run(lab, plan):
     cinder, group, client = lab
     before = group.names()
-    process = client.start('volume', 'adoption', 'apply', plan,
-                           '--parallel', 2)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[3/'):
-                break
-        with cinder.database.silent_service('lab@lvm'):
-            rest = process.stdout.read()
-            assert process.wait() == 3
-            # Nothing hangs, and it says why.
-            undone = client.run('volume', 'adoption', 'undo',
-                                f'{plan}.journal')
-            assert undone.returncode == 1
-            assert 'The cinder-volume service of lab@lvm is down' in (
-                undone.stderr)
+    with (client.running('volume', 'adoption', 'apply', plan, '--parallel', 2,
+                         until=3) as process,
+          cinder.database.silent_service('lab@lvm')):
+        rest = process.stdout.read()
+        assert process.wait() == 3
+        # Nothing hangs, and it says why.
+        undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
+        assert undone.returncode == 1
+        assert 'The cinder-volume service of lab@lvm is down' in undone.stderr
     assert 'Stopped: 5 volumes failed for the same reason.' in rest
     assert rest.count(': failed: ') == 1
     assert 'failed, for the same reason as lv-' in rest
@@ -616,15 +603,11 @@ def test_what_is_in_use_does_not_keep_the_others(lab, plan):
 def test_while_cinder_is_away_nothing_is_lost(lab, plan):
     cinder, group, client = lab
     before = group.names()
-    process = client.start('volume', 'adoption', 'apply', plan,
-                           '--timeout', 15)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[3/'):
-                break
+    with client.running('volume', 'adoption', 'apply', plan, '--timeout', 15,
+                        until=3) as process:
         cinder.kill(with_commands=False)
         rest = process.stdout.read()
-    assert process.wait() == 3
+        assert process.wait() == 3
     # As many as were in progress: four at most.
     assert re.search('outcome unknown: (lv-|[1-4])', rest)
     cinder.start()

@@ -12,7 +12,6 @@
 
 """openstack volume adoption where there are projects, members and tokens."""
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -63,12 +62,12 @@ class Lab:
     closed: str
 
     def client(self, **other: str) -> OpenStackClient:
-        """The administrator's, but for what is said otherwise."""
+        """The administrator's, with other variables of the environment."""
         return OpenStackClient(self.cinder,
                                {**self.identity.credentials, **other})
 
     def with_token(self, token: str) -> OpenStackClient:
-        """Whoever has the token."""
+        """A user who has only the token."""
         return OpenStackClient(self.cinder, {
             'OS_AUTH_TYPE': 'admin_token', 'OS_TOKEN': token,
             'OS_ENDPOINT': f'{self.url}/{self.admin_project}'})
@@ -353,7 +352,7 @@ def test_two_operators_adopt_each_lv_once(lab, plan):
     assert set(statuses) <= {0, 1, 3}, printed
     assert len(lab.volumes()) == LVS
     assert set(lab.group.names().values()) == set(names.values())
-    # Whoever came second is told so.
+    # The run that was second reports it.
     assert any('already' in text for text in printed), printed
     for path in paths:
         if pathlib.Path(f'{path}.journal').exists():
@@ -423,15 +422,12 @@ def test_an_expired_token_is_reported_and_changes_nothing(lab, plan):
 def test_a_token_that_expires_in_the_middle_stops_the_run(lab, plan):
     path, _ = plan()
     token = new_token(lab)
-    process = lab.with_token(token).start('volume', 'adoption', 'apply', path,
-                                          '--parallel', 1)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[2/'):
-                break
+    with lab.with_token(token).running(
+            'volume', 'adoption', 'apply', path, '--parallel', 1, until=2
+            ) as process:
         expired(lab, token)
         rest = process.stdout.read()
-    assert process.wait() == 3
+        assert process.wait() == 3
     assert '401' in rest
     adopted = len(lab.volumes())
     assert 2 <= adopted < LVS

@@ -14,9 +14,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Mapping
+import contextlib
 import os
 import subprocess
+from typing import Any
 import uuid
 
 import yaml
@@ -47,6 +50,23 @@ class OpenStackClient:
             str(SCRIPTS / 'openstack'), *map(str, arguments), text=True,
             env=self._environment, stdout=subprocess.PIPE,
             stderr=stderr)
+
+    @contextlib.contextmanager
+    def running(self, *arguments: object, until: int
+                ) -> Iterator[Any]:
+        """Start a run over volumes, a Popen, and stop it at the end.
+
+        :param until: the context begins when so many volumes are processed
+        """
+        process: Any = self.start(*arguments)
+        try:
+            with contextlib.closing(process.stdout) as stdout:
+                for line in stdout:
+                    if line.startswith(f'[{until}/'):
+                        break
+                yield process
+        finally:
+            processes.stop(process, 60)
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run a command, with its stderr apart from its stdout."""

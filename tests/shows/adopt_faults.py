@@ -142,16 +142,12 @@ class Day:
     def _interrupted(self, what: str, done: int,
                      act: Callable[[Any], object]) -> None:
         started = time.monotonic()
-        process: Any = self._client.start(
-            'volume', 'adoption', 'apply', self.plan, '--parallel', PARALLEL,
-            '--timeout', 120)
-        for line in process.stdout:
-            if line.startswith(f'[{done}/'):
-                break
-        act(process)
-        rest = process.stdout.read()
-        process.stdout.close()
-        _show(f'apply; {what}', process.wait(), started, rest)
+        with self._client.running(
+                'volume', 'adoption', 'apply', self.plan, '--parallel',
+                PARALLEL, '--timeout', 120, until=done) as process:
+            act(process)
+            rest = process.stdout.read()
+            _show(f'apply; {what}', process.wait(), started, rest)
 
     def _run(self, *arguments: object, status: int | None = 0) -> int:
         started = time.monotonic()
