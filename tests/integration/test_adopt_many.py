@@ -59,9 +59,7 @@ def planned(lab, tmp_path_factory):
     """A plan of all of them, as the client writes it."""
     _, _, client = lab
     path = tmp_path_factory.mktemp('planned') / 'plan.yaml'
-    made = client.run('volume', 'adoption', 'plan', '--host', HOST,
-                      '--output', path)
-    assert made.returncode == 0, made.stderr
+    made = succeeds(client, 'plan', '--host', HOST, '--output', path)
     assert f'{LVS} volumes to adopt, {LVS} GiB; 1 LV left out' in made.stdout
     return path.read_text()
 
@@ -149,6 +147,13 @@ class Proxy(contextlib.ExitStack):
             target.shutdown(socket.SHUT_WR)
 
 
+def succeeds(client, *command):
+    """Run a command of volume adoption, and return what it has printed."""
+    done = client.run('volume', 'adoption', *command)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def count(cinder):
     return cinder.api.request('GET', 'volumes/summary').body[
         'volume-summary']['total_count']
@@ -218,13 +223,11 @@ def test_a_plan_is_applied_and_undone(lab, plan):
             'name': 'first', 'bootable': True, 'metadata': {'from': 'old'},
             'image_properties': {'hw_firmware_type': 'uefi'}}
     change(plan, edit)
-    checked = client.run('volume', 'adoption', 'apply', plan, '--dry-run')
-    assert checked.returncode == 0
+    checked = succeeds(client, 'apply', plan, '--dry-run')
     assert checked.stdout == '5 volumes to adopt; all checks passed\n'
     assert group.names() == before
     assert list(plan.parent.iterdir()) == [plan]
-    applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    applied = succeeds(client, 'apply', plan)
     assert ('adopted earlier: 0; adopted: 5; failed: 0; outcome unknown: 0'
             in applied.stdout)
     assert '[5/5] lv-0000' in applied.stderr
@@ -234,12 +237,10 @@ def test_a_plan_is_applied_and_undone(lab, plan):
     assert first['metadata']['from'] == 'old'
     assert first['volume_image_metadata'] == {'hw_firmware_type': 'uefi'}
     assert group.names()[f"volume-{first['id']}"] == before['lv-00000']
-    again = client.run('volume', 'adoption', 'apply', plan)
-    assert again.returncode == 0
+    again = succeeds(client, 'apply', plan)
     assert 'adopted earlier: 5; adopted: 0' in again.stdout
     assert count(cinder) == 5
-    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    assert undone.returncode == 0
+    undone = succeeds(client, 'undo', f'{plan}.journal')
     assert 'unmanaged: 5; failed: 0' in undone.stdout
     assert group.names() == before
 
@@ -257,28 +258,25 @@ def test_an_interrupted_run_resumes(lab, plan, how):
     assert how is signal.SIGKILL or 'Run the same command to resume' in rest
     left = set(group.names()) & set(before)
     assert 0 < len(left) < LVS
-    applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    applied = succeeds(client, 'apply', plan)
     assert 'failed: 0; outcome unknown: 0' in applied.stdout
     assert count(cinder) == LVS
     assert {uuid for name, uuid in group.names().items()
             if name.startswith('volume-')} == {
         uuid for name, uuid in before.items() if name != f'lv-{LVS:05}'}
-    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    assert undone.returncode == 0, undone.stderr
+    succeeds(client, 'undo', f'{plan}.journal')
     assert group.names() == before
 
 
 def test_a_volume_whose_answer_was_lost_is_found(lab, plan):
     cinder, _, client = lab
     change(plan, keep_two)
-    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
+    succeeds(client, 'apply', plan)
     journal = plan.with_name('plan.yaml.journal')
     lines = journal.read_text().splitlines()
     # As if it had been killed before the answers came.
     journal.write_text('\n'.join(lines[:3]) + '\n')
-    again = client.run('volume', 'adoption', 'apply', plan)
-    assert again.returncode == 0, again.stderr
+    again = succeeds(client, 'apply', plan)
     assert 'adopted earlier: 0; adopted: 2; failed: 0' in again.stdout
     assert count(cinder) == 2
 
@@ -464,9 +462,8 @@ def test_a_plan_is_made_of_a_csv(lab, tmp_path):
     path.write_text('\n'.join([f'{header},Volume Name,Bootable',
                                *(f'{line},web-{number},yes' for number, line
                                  in enumerate(lines, start=1))]))
-    made = client.run('volume', 'adoption', 'plan', '--host', HOST,
-                      '--csv', path, '--output', tmp_path / 'plan.yaml')
-    assert made.returncode == 0, made.stderr
+    succeeds(client, 'plan', '--host', HOST, '--csv', path, '--output',
+             tmp_path / 'plan.yaml')
     content = yaml.safe_load((tmp_path / 'plan.yaml').read_text())
     assert [(entry['lv']['reference'], entry['volume']['name'],
              entry['volume']['bootable'])
@@ -488,15 +485,14 @@ def test_a_failure_leaves_nothing_and_is_retried(lab, plan):
     assert ': failed, for the same reason as lv-0000' in failed.stderr
     assert group.names() == before
     assert volumes(cinder) == []
-    applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    applied = succeeds(client, 'apply', plan)
     assert 'adopted earlier: 0; adopted: 2' in applied.stdout
 
 
 def test_an_undo_that_was_killed_resumes(lab, plan):
     cinder, group, client = lab
     before = group.names()
-    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
+    succeeds(client, 'apply', plan)
     with client.running('volume', 'adoption', 'undo', f'{plan}.journal',
                         '--parallel', 3, until=5) as process:
         process.kill()
@@ -505,8 +501,7 @@ def test_an_undo_that_was_killed_resumes(lab, plan):
     for volume in volumes(cinder, status='unmanaging'):
         cinder.api.wait_until_gone(volume['id'])
     assert 0 < count(cinder) < LVS
-    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    assert undone.returncode == 0, undone.stderr
+    succeeds(client, 'undo', f'{plan}.journal')
     assert count(cinder) == 0
     assert group.names() == before
 
@@ -534,8 +529,7 @@ def test_a_service_that_stops_in_the_middle_stops_the_run(lab, plan):
     assert 'failed, for the same reason as lv-' in rest
     assert LVS - 10 < len(set(before) & set(group.names())) < LVS
     polling.wait_for('the service to be up', lambda: is_up(cinder))
-    applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    succeeds(client, 'apply', plan)
     assert count(cinder) == LVS
 
 
@@ -567,8 +561,7 @@ def test_a_network_that_is_cut_is_waited_for(lab, plan):
 def test_progress_and_results_are_apart(lab, plan):
     _, _, client = lab
     change(plan, keep_two)
-    applied = client.run('volume', 'adoption', 'apply', plan, '-f', 'json')
-    assert applied.returncode == 0, applied.stderr
+    applied = succeeds(client, 'apply', plan, '-f', 'json')
     result = json.loads(applied.stdout)
     assert [each['lv'] for each in result['adopted']] == ['lv-00000',
                                                           'lv-00001']
@@ -576,8 +569,7 @@ def test_progress_and_results_are_apart(lab, plan):
     assert '[2/2] lv-' in applied.stderr
     for command in (('undo', f'{plan}.journal', '--dry-run'),
                     ('undo', f'{plan}.journal')):
-        done = client.run('volume', 'adoption', *command, '-f', 'json')
-        assert done.returncode == 0, done.stderr
+        done = succeeds(client, *command, '-f', 'json')
         assert len(json.loads(done.stdout)[
             'to_unmanage' if '--dry-run' in command else 'unmanaged']) == 2
 
@@ -586,7 +578,7 @@ def test_what_is_in_use_does_not_keep_the_others(lab, plan):
     """The others are unmanaged, and the one that is not is named."""
     cinder, _, client = lab
     change(plan, keep_two)
-    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
+    succeeds(client, 'apply', plan)
     used = volumes(cinder)[0]
     cinder.api.request('POST', f"volumes/{used['id']}/action",
                        {'os-reserve': {}})
@@ -618,10 +610,9 @@ def test_while_cinder_is_away_nothing_is_lost(lab, plan):
             'os-reset_status': {'status': 'error'}})
         cinder.api.delete(volume)
         cinder.api.wait_until_gone(volume)
-    for _ in range(2):
-        applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    # The first records that those are gone, and the second adopts their LVs.
+    client.run('volume', 'adoption', 'apply', plan)
+    succeeds(client, 'apply', plan)
     assert count(cinder) == LVS
-    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    assert undone.returncode == 0, undone.stderr
+    succeeds(client, 'undo', f'{plan}.journal')
     assert group.names() == before
