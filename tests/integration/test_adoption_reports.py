@@ -142,10 +142,11 @@ def test_a_plan_over_two_backends(lab, tmp_path):
     assert (shown['Done'], shown['Failed'], shown['Left']) == (3, 0, 0)
     assert {each['volume'] for each in shown['Details']} == {
         volume['id'] for volume in volumes.values()}
-    ticket = lab.run('report', path).stdout
+    lab.run('report', path, '--html', tmp_path / 'report.html', '--markdown',
+            tmp_path / 'report.md')
+    ticket = (tmp_path / 'report.md').read_text()
     assert '| done | 3 | 3 | 1,207,959,552 |' in ticket
     assert 'Proxmox VE, guest 101' in ticket
-    lab.run('report', path, '--html', tmp_path / 'report.html')
     page = (tmp_path / 'report.html').read_text()
     assert all(volume['id'] in page for volume in volumes.values())
     for host in HOSTS:
