@@ -130,7 +130,7 @@ class _Adoption:
     access: Projects
 
     def run(self) -> None:
-        """Adopt it.
+        """Adopt the LV of the entry.
 
         :raises OneVolumeError, openstack.exceptions.SDKException,
             keystoneauth1.exceptions.ClientException: it is not adopted
@@ -151,11 +151,11 @@ class _Adoption:
         :param request: has Cinder manage the LV
         """
         if what.state is State.FAILED and what.id:
-            # Otherwise that of the last attempt would remain.
+            # Otherwise the volume of the last attempt would remain.
             self.work.remove_failed(what)
         if what.state is State.UNMANAGING and self.work.wait(
                 what, f'Cinder is unmanaging the {what.noun}', 'available'):
-            # An undo was interrupted before it came that far.
+            # An undo was interrupted before its request was sent.
             what.record(State.MANAGING)
         if what.state not in (State.MANAGING, State.TRANSFERRING):
             request()

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Where Cinder's volumes and the LVs of a backend do not fit together.
+"""Where Cinder's volumes and the LVs of a backend do not match.
 
 What counts is what the driver lists and what Cinder's API says. The metadata
 of volumes does not: the project that owns a volume can write it.
@@ -56,8 +56,8 @@ CODES: Mapping[str, str] = {
     'id-in-name': 'an LV with the ID of a volume in its name, in another form '
                   'than Cinder gives',
 }
-# Of the driver's reasons against managing an LV, those that are problems of
-# one that is managed, or was.
+# Those of the driver's reasons that are problems of an LV that is managed, or
+# was.
 _REASONS = ('manage-incomplete', 'owner-in-error',
             'already-managed-elsewhere', 'id-in-name')
 
@@ -117,7 +117,7 @@ class Inventory:
 
 
 def findings(inventory: Inventory) -> Iterator[Finding]:
-    """Yield what does not fit together."""
+    """Yield what does not match."""
     for volume in inventory.volumes:
         if volume['id'] in inventory.missing:
             yield _without_lv(volume)

@@ -41,18 +41,18 @@ class Listings:
 
     def volumes(self, location: Location, since: float | None = None
                 ) -> tuple[Manageable, ...]:
-        """Return the LVs of a listing that is not older.
+        """Return the LVs, as listed after a moment.
 
-        :param since: by time.monotonic(); None for now
+        :param since: the moment, by time.monotonic(); None for now
         """
         return self._listed('volumes', location, since, lambda: tuple(
             self._api.manageable(location)))
 
     def snapshots(self, location: Location, since: float | None = None
                   ) -> tuple[Manageable, ...]:
-        """Return the LVs of snapshots of a listing that is not older.
+        """Return the LVs of snapshots, as listed after a moment.
 
-        :param since: by time.monotonic(); None for now
+        :param since: the moment, by time.monotonic(); None for now
         """
         return self._listed('snapshots', location, since, lambda: tuple(
             snapshot.lv for snapshot in

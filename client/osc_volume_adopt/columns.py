@@ -42,7 +42,7 @@ class SizeColumn(cliff_columns.FormattableColumn):  # type: ignore[type-arg]
         return '' if self._value is None else text.size(self._value)
 
 
-# As above.
+# Older releases of cliff have no generic class.
 class OptionalColumn(cliff_columns.FormattableColumn):  # type: ignore[type-arg]
     """A text, or None: null for programs, and nothing for people."""
 

@@ -147,7 +147,7 @@ def stranger(volume: Volume, marker: Mapping[str, str]) -> str:
 
 
 def _is_incomplete(volume: Volume) -> bool:
-    """Return whether Cinder has not managed an LV as this volume yet.
+    """Return whether Cinder has not completed the manage of this volume.
 
     Until then a volume has no size. No project can create such a volume, and
     unmanaging it changes no LV. A snapshot always has its volume's size.

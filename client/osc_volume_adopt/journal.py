@@ -39,7 +39,7 @@ class State(enum.Enum):
     MANAGING = 'managing'
     TRANSFERRING = 'transferring'
     ADOPTED = 'adopted'
-    # It has a volume as long as Cinder still has the failed one.
+    # It has a volume until the failed one is removed from Cinder.
     FAILED = 'failed'
     UNMANAGING = 'unmanaging'
     UNMANAGED = 'unmanaged'

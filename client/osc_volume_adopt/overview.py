@@ -42,7 +42,7 @@ class Adoption(Command):
   status, report    what became of the plan
   undo              unmanage the volumes that were adopted
   recover           write a lost journal again, which apply and undo need
-  audit             whether Cinder's volumes and the LVs fit together
+  audit             whether Cinder's volumes and the LVs match
 """
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:

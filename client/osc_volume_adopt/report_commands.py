@@ -108,7 +108,7 @@ class StatusAdoption(Command, command.ShowOne):
 
 
 class ReportAdoption(Command):
-    """Write a report about a plan: what became of which LV, and sums.
+    """Write a report about a plan: what became of each LV, and totals.
 
     Without options, it is printed as Markdown, for example for a change
     ticket.
@@ -153,7 +153,7 @@ class ReportAdoption(Command):
 
 
 class AuditAdoption(Command, command.Lister):
-    """List where Cinder's volumes and the LVs of a backend do not fit.
+    """List where Cinder's volumes and the LVs of a backend do not match.
 
     For example, volumes whose LV is missing, LVs that Cinder named and no
     longer knows, and adoptions that were interrupted. Nothing is changed.

@@ -48,7 +48,7 @@ from osc_volume_adopt.problems import Problem
 from osc_volume_adopt.progress import Progress
 
 _LONGEST_PAUSE = 3
-# With these it is pointless to start another volume.
+# After one of these, no other volume would succeed.
 _UNAUTHORIZED = (401, 403)
 # Answers of a proxy, or of Cinder, while a service behind it is unavailable.
 _UNAVAILABLE = (502, 503, 504)
@@ -238,7 +238,7 @@ class Run:
         arrived = (self.log.since(what.source, what.snapshot) + self.arrival)
         deadline = time.monotonic() + self.timeout
         while True:
-            # An earlier answer without any may be too early.
+            # An answer without volumes may have come before them.
             if not (marked and marked.volumes):
                 marked = self.ask_for([(what, ask)])[0]
             found = self._sort_out(what, lv, marked)

@@ -350,11 +350,11 @@ class UndoAdoption(_RunCommand):
 
 
 class RecoverAdoption(_Command):
-    """Write the journal of a plan again, from what Cinder and the LVs say.
+    """Write a lost journal again, from what Cinder and its backends report.
 
-    Use it if the journal was lost: apply and undo need it. A volume is
-    recorded if its backend lists it as the volume that has the logical volume
-    of the plan, by its UUID. Nothing else is changed.
+    Apply and undo need the journal of a plan. A volume is recorded if its
+    backend lists it as the volume that has the logical volume of the plan, by
+    its UUID. Nothing else is changed.
     """
 
     _epilog: Any = """example::
