@@ -191,24 +191,24 @@ class CinderApi:
         """Return the volumes of all projects that have this metadata."""
         # A cloud may have disabled this filter (resource_filters.json), so
         # the answer may have other volumes.
-        return [volume for volume in self._pages('volumes', {
+        return [volume for volume in self._of_all('volumes', {
                     'metadata': str(dict(metadata))})
                 if metadata.items() <= volume['metadata'].items()]
 
     def volumes_in(self, project_id: str) -> Iterator[dict[str, Any]]:
         """Yield the volumes of a project."""
         # A cloud may have disabled this filter, too.
-        return (volume for volume in self._pages('volumes', {
+        return (volume for volume in self._of_all('volumes', {
                     'project_id': project_id})
                 if volume['os-vol-tenant-attr:tenant_id'] == project_id)
 
     def all_volumes(self) -> Iterator[dict[str, Any]]:
         """Yield the volumes of all projects."""
-        return self._pages('volumes', {})
+        return self._of_all('volumes', {})
 
     def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
         """Return a volume's snapshots."""
-        return [snapshot for snapshot in self._pages('snapshots', {
+        return [snapshot for snapshot in self._of_all('snapshots', {
                     'volume_id': volume_id})
                 if snapshot['volume_id'] == volume_id]
 
@@ -229,8 +229,8 @@ class CinderApi:
     def volume_types(self) -> dict[str, VolumeType]:
         """Return all volume types, public or not, by their names."""
         return {each['name']: VolumeType.from_api(each)
-                for each in self._request('GET', '/types', params={
-                    'is_public': 'None'})['volume_types']}
+                for each in self._pages('/types', 'volume_types', {
+                    'is_public': 'None'})}
 
     def default_volume_type(self) -> VolumeType | None:
         """Return the type of volumes for which none is given, if any."""
@@ -336,15 +336,22 @@ class CinderApi:
                 self._request('DELETE', f"/volume-transfers/{each['id']}",
                               microversion=_TRANSFERS)
 
-    def _pages(self, collection: str,
+    def _of_all(self, collection: str,
+                query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Yield what all projects have."""
+        return self._pages(f'/{collection}/detail', collection,
+                           {'all_tenants': '1', **query})
+
+    def _pages(self, path: str, collection: str,
                query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Yield what all projects have, following the links of each page."""
-        page: Mapping[str, Any] | None = {'all_tenants': 1, **query}
+        """Yield a collection, following the links of each page."""
+        page: Mapping[str, str] | None = query
         while page is not None:
-            body = self._request('GET', f'/{collection}/detail', params=page)
+            body = self._request('GET', path, params=page)
             yield from body[collection]
-            following = [link['href']
-                         for link in body.get(f'{collection}_links', ())
+            # volumes_links, snapshots_links or volume_type_links.
+            following = [link['href'] for name, links in body.items()
+                         if name.endswith('_links') for link in links
                          if link['rel'] == 'next']
             # Behind a proxy the link's host may be unreachable: only its
             # query is used.
