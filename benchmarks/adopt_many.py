@@ -37,6 +37,7 @@ from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import read_up_to
 from tests.lab.scratch import ScratchVolumeGroup
 
 LVS = 200
@@ -93,9 +94,7 @@ def _kill_after(client: OpenStackClient, count: int,
                 plan: pathlib.Path) -> None:
     process = client.start('volume', 'adoption', 'apply', plan, '--parallel',
                            PARALLEL)
-    for line in process.stdout or ():
-        if line.startswith(f'[{count}/'):
-            break
+    read_up_to(process, f'[{count}/')
     process.kill()
     process.wait()
 

@@ -25,27 +25,6 @@ from tests.lab.zoo import origin_with_snapshot
 ROUNDS = 50
 
 
-@pytest.fixture
-def lv(cluster):
-    """The UUID of an LV named data1, which is left inactive and unmanaged."""
-    cluster.group.create('data1', '4m')
-    uuid = cluster.group.names()['data1']
-    yield uuid
-    left = cluster.left()
-    cluster.group.lvm('lvremove', '--yes', cluster.group.name)
-    assert left == ({'data1': uuid}, set(), {}, [])
-
-
-@pytest.fixture
-def volume(cluster, lv):
-    """The id of that LV's volume."""
-    volume_id = cluster.manage('data1')
-    cluster.api.wait(volume_id, 'available')
-    yield volume_id
-    cluster.api.unmanage(volume_id)
-    cluster.api.wait_until_gone(volume_id)
-
-
 @pytest.mark.parametrize(('microversion', 'status'), [
     ('3.15', 400), ('3.16', 202), ('3.17', 202), ('3.70', 202)])
 def test_managing_by_cluster(cluster, lv, microversion, status):

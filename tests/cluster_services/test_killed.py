@@ -23,27 +23,6 @@ MANAGE = ('report of the size', 'report', 'report of the LV', 'activation',
           'report of the result')
 
 
-@pytest.fixture
-def lv(cluster):
-    """The UUID of an LV named data1, which is left inactive and unmanaged."""
-    cluster.group.create('data1', '4m')
-    uuid = cluster.group.names()['data1']
-    yield uuid
-    left = cluster.left()
-    cluster.group.lvm('lvremove', '--yes', cluster.group.name)
-    assert left == ({'data1': uuid}, set(), {}, [])
-
-
-@pytest.fixture
-def volume(cluster, lv):
-    """The id of that LV's volume."""
-    volume_id = cluster.manage('data1')
-    cluster.api.wait(volume_id, 'available')
-    yield volume_id
-    cluster.api.unmanage(volume_id)
-    cluster.api.wait_until_gone(volume_id)
-
-
 @pytest.mark.parametrize('step', range(len(MANAGE)), ids=MANAGE)
 @pytest.mark.parametrize('halt', HALTS)
 def test_the_other_host_releases_what_a_killed_service_was_managing(
@@ -55,7 +34,7 @@ def test_the_other_host_releases_what_a_killed_service_was_managing(
     killed.kill()
     for node in cluster.nodes.values():
         node.lvm.resume()
-    cluster.set_status(volume_id, 'error')
+    cluster.api.set_status(volume_id, 'error')
     cluster.api.delete(volume_id)
     cluster.api.wait_until_gone(volume_id)
     assert cluster.group.names() == {'data1': lv}

@@ -124,15 +124,10 @@ class Attempts:
                connector: Mapping[str, Any] = _CONNECTOR) -> Outcome:
         """Attach a volume; the result is the attachment."""
         start = time.monotonic()
-        # Without a server, for whose attachments Cinder would ask Nova.
-        reply = self._send('POST', 'attachments', {'attachment': {
-            'volume_uuid': volume_id, 'connector': connector}})
+        reply = self._api.attach(volume_id, connector)
         if reply.status >= 400:
             return self._outcome(start, reply, error=str(reply.body))
-        attachment = reply.body['attachment']
-        self._send('POST', f"attachments/{attachment['id']}/action",
-                   {'os-complete': {}})
-        return self._outcome(start, reply, result=attachment)
+        return self._outcome(start, reply, result=reply.body['attachment'])
 
     def detach(self, attachment_id: str) -> Outcome:
         """Delete an attachment."""

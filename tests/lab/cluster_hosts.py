@@ -26,12 +26,11 @@ from concurrent import futures
 import contextlib
 import json
 import pathlib
-import subprocess
 
+from tests.lab import controller
 from tests.lab import infrastructure
 from tests.lab import nodes
 from tests.lab import polling
-from tests.lab import processes
 from tests.lab import service_conf
 from tests.lab.nodes import Node
 from tests.lab.service_conf import SCRIPTS
@@ -241,15 +240,11 @@ def running(folder: pathlib.Path,
     with contextlib.ExitStack() as cleanup:
         databases = cleanup.enter_context(infrastructure.mariadb(
             folder, ('cinder',), nodes.ADDRESS))
-        port = processes.free_port()
         conf: service_conf.Sections = {
             'DEFAULT': {
                 'transport_url': cleanup.enter_context(
                     infrastructure.rabbitmq(folder, nodes.ADDRESS)),
-                'osapi_volume_listen_port': port,
-                'osapi_volume_workers': 1,
-                'quota_volumes': -1, 'quota_gigabytes': -1,
-                'quota_snapshots': -1,
+                **service_conf.UNLIMITED,
                 # Starting cinder-rtstool can take that long on a guest.
                 'rpc_response_timeout': 300,
             },
@@ -257,15 +252,7 @@ def running(folder: pathlib.Path,
             'coordination': {'backend_url': cleanup.enter_context(
                 infrastructure.etcd(folder, nodes.ADDRESS))},
         }
-        path = folder / 'cinder.conf'
-        service_conf.write(path, service_conf.cinder(path, {}), conf)
-        subprocess.run([SCRIPTS / 'cinder-manage', '--config-file', path,
-                        'db', 'sync'], check=True, stderr=subprocess.DEVNULL)
-        for name, up in (('cinder-scheduler', lambda: True),
-                         ('cinder-api', lambda: processes.accepts(port))):
-            cleanup.enter_context(processes.running(
-                str(SCRIPTS / name), '--config-file', str(path),
-                log=folder / f'{name}.log', cwd=_CHECKOUT, up=up))
+        port = cleanup.enter_context(controller.running(folder, conf))
         cluster = Cluster(hosts, f'http://127.0.0.1:{port}/v3/{PROJECT}',
                           folder, conf)
         on_each(cluster.start_service, hosts)

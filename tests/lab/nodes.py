@@ -35,7 +35,6 @@ import socket
 import subprocess
 import threading
 import time
-import types
 
 from oslo_utils import units
 
@@ -154,13 +153,11 @@ class Node:
         try:
             self.start()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 value: BaseException | None,
-                 traceback: types.TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._process:
             self.kill()
         _output('ip', 'link', 'delete', self.tap)
