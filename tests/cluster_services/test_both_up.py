@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Requests with `cluster`, and attachments, with both services up."""
 
 import collections

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """A service of the cluster is killed, or its host fails."""
 
 import pytest

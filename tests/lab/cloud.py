@@ -14,8 +14,9 @@
 
 cinder-api, cinder-scheduler and a cinder-volume on each of two hosts use
 MariaDB and RabbitMQ. In a guest, where starting a process takes long, the
-cloud is smaller: Cinder is one process, and the databases are SQLite. There a
-device-mapper makes more possible: iSCSI, Glance with an image, and backups.
+cloud is smaller: Cinder is one process, and the databases are SQLite. But a
+guest has a device-mapper, so this cloud also has iSCSI, Glance with an image,
+and backups.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def running(folder: pathlib.Path, volume_driver: str,
     """Run a cloud with two backends of this driver.
 
     :param folder: for its files and logs
-    :param small: in few processes and with device-mapper
+    :param small: use few processes, and device-mapper
     """
     scratch = functools.partial(ScratchVolumeGroup, device_mapper=small,
                                 physical_volumes=1)

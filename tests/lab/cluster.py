@@ -11,12 +11,11 @@
 #    under the License.
 
 
-"""Cluster: two cinder-volume services of one Cinder cluster, and the rest.
+"""Cluster: a Cinder with two cinder-volume services of one cluster.
 
-cinder-api, cinder-scheduler, and cinder-volume on two hosts that share a
-volume group, with MariaDB and RabbitMQ. All of it runs on one machine: see
-lvmlockd_stand_in.py for what makes two hosts of it, and recorded_target.py for
-the exports.
+Both services run on this machine, each as on a host of its own, and share a
+volume group. lvmlockd_stand_in.py stands in for LVM's lock manager and
+recorded_target.py for iSCSI targets. cluster_hosts.py has real hosts.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _CHECKOUT = pathlib.Path(__file__).parents[2]
 class Node:
     """A host with cinder-volume.
 
-    :ivar lvm: its LVM commands, of which one can be made to go wrong
+    :ivar lvm: its LVM commands; a test can make one of them fail
     :ivar log_path: of cinder-volume
     """
 
@@ -89,7 +88,7 @@ class Node:
                 written)))
 
     def kill(self) -> None:
-        """End cinder-volume at once, with the commands that it runs."""
+        """Kill cinder-volume and the commands that it runs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -100,7 +99,7 @@ class Node:
                 if self.log_path.exists() else '')
 
     def lose_exports(self) -> None:
-        """Remove its exports, which the kernel of a host has in memory."""
+        """Remove its exports, as when the kernel of a host stops."""
         for path in self._exports.glob('*'):
             path.unlink()
 
@@ -114,8 +113,8 @@ class Cluster:
     """A context manager: the running services.
 
     :ivar nodes: by name
-    :ivar api: its requests are for the cluster
-    :ivar lvm: who has which LV active
+    :ivar api: a client of cinder-api
+    :ivar lvm: which host has which LV active
     """
 
     def __init__(self, folder: pathlib.Path,
@@ -191,7 +190,7 @@ class Cluster:
 
     def left(self) -> tuple[dict[str, str], set[str], dict[str, str],
                             list[tuple[str, str]]]:
-        """Return what a test has left, and forget who has which LV active.
+        """Return what a test has left, and drop the locks of all hosts.
 
         :returns: the UUIDs of the LVs by name, all tags, the hosts of active
             LVs, and the exports
@@ -204,7 +203,7 @@ class Cluster:
         return names, tags, active, self.exports()
 
     def wait_for_end(self, volume_id: str) -> str:
-        """Return the status of a volume once it is managed, or refused."""
+        """Return the status of a volume once its manage has ended."""
         status: str = polling.wait_for(
             f'the end of the manage of {volume_id}',
             lambda: self.api.show(volume_id).body['volume']['status'],
@@ -219,7 +218,6 @@ class Cluster:
         return halted
 
     def fail(self, host: str) -> None:
-        """Let a host, whose cinder-volume is dead, fail, and its locks expire.
-        """
+        """Let a host fail whose cinder-volume was killed; its locks expire."""
         self.lvm.expire(host)
         self.nodes[host].lose_exports()

@@ -13,8 +13,8 @@
 """Cluster: a real Cinder whose nodes share a volume group.
 
 cinder-volume runs on each node, under LVM's real lock manager. MariaDB,
-RabbitMQ, etcd, cinder-scheduler and cinder-api run on this machine, as those
-of a controller.
+RabbitMQ, etcd, cinder-scheduler and cinder-api run on this machine, as on a
+controller.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ echo 'local {{ host_id = {node.number} }}' >/etc/lvm/lvmlocal.conf
 
 
 def start_unit(node: Node, unit: str) -> None:
-    """Start a service of systemd, which itself does not run on a node."""
+    """Start the service of a systemd unit; a node does not run systemd."""
     node.output(_START_UNIT.format(unit=unit))
     if unit == 'lvmlockd':
         polling.wait_for(unit, lambda: node.run(
@@ -98,7 +98,7 @@ def create_group(node: Node) -> None:
 def join_group(node: Node) -> None:
     """Start the group's locks on another node."""
     start = f'vgchange --lockstart {VOLUME_GROUP}'
-    # Without udevd, the node of the LV with the locks appears too late.
+    # Without udevd, the device node of the LV with the locks appears too late.
     node.output(f'{start} || {{ dmsetup mknodes; {start}; }}')
 
 
@@ -161,7 +161,7 @@ echo $! >{_SERVICE_PID}""")
     def reset(self, volume_id: str) -> None:
         """Reset the status that a failed operation has left.
 
-        A volume with an attachment is in use then.
+        The new status is in-use if the volume is attached, else available.
         """
         volume = self.api.show(volume_id).body['volume']
         status = 'in-use' if volume['attachments'] else 'available'
@@ -210,7 +210,7 @@ echo $! >{_SERVICE_PID}""")
         return name
 
     def _starts(self, node: Node) -> int:
-        """Return how often the driver of a node was ready."""
+        """Return how often the driver has started on a node."""
         # The API says that a service is up before its driver is.
         return int(node.run(f"grep --count '{_READY}' {self.log(node)} "
                             '2>/dev/null').output or 0)

@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Every command line of the documentation, and what runs or checks it.
+"""The command lines of the documentation, and what runs or checks each.
 
-The tests that run command lines take them from here, so that they run what the
-pages say. tests/unit/test_documented_commands.py fails if a command line is in
-none of the tables.
+The tests get their command lines from here, so that they run what the pages
+say. tests/unit/test_documented_commands.py fails if a command line is in none
+of the tables.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class CommandLine(NamedTuple):
 
 @functools.cache
 def command_lines() -> tuple[CommandLine, ...]:
-    """Return all of them, each once a page, in the order of the pages."""
+    """Return all command lines, once for each page, in the pages' order."""
     return tuple(dict.fromkeys(
         CommandLine(str(path.relative_to(CHECKOUT)), text)
         for path in _pages() for source in _texts(path)
@@ -186,7 +186,7 @@ def entry(line: CommandLine) -> tuple[str, str, str] | None:
 
 
 def lines_of(checker: str) -> list[CommandLine]:
-    """Return the command lines that this runs or checks."""
+    """Return the command lines that a test or program runs or checks."""
     return [line for line in command_lines()
             if (found := entry(line)) and found[2] == checker]
 

@@ -73,7 +73,7 @@ MANAGE_IN_TREE = ('lvs', 'lvrename')
 class FaultyLvm:
     """Scripts in place of LVM's commands, of which one goes wrong.
 
-    :ivar path: a PATH in which they come first
+    :ivar path: a PATH in which these scripts come first
     """
 
     def __init__(self, folder: pathlib.Path, vg: str,
@@ -99,7 +99,7 @@ class FaultyLvm:
         self.mend()
 
     def break_at(self, step: int, fault: str, new_name: str) -> None:
-        """Let a command go wrong.
+        """Make a command go wrong.
 
         :param step: its number, counted from now
         :param new_name: the name that the manage gives the LV
@@ -119,12 +119,12 @@ class FaultyLvm:
         polling.wait_for('an LVM command to halt', lambda: self.halted)
 
     def resume(self) -> None:
-        """Let the halted command continue; no command goes wrong any more."""
+        """Let the halted command continue, and no other one go wrong."""
         self.mend()
         self._folder.joinpath('go').touch()
 
     def mend(self) -> None:
-        """Let every command do its work."""
+        """Let all commands do their work again."""
         self._write(0, 'exec "$@"')
 
     def _write(self, step: int, fault: str) -> None:

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """An LVM command on one of several hosts that share a volume group.
 
 It runs as `python -I -S lvmlockd_stand_in.py HOST STATE REAL ARGUMENT...`, in

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """RecordedTarget: iSCSI targets that are files, one for each export.
 
 It stands in for LIO, which needs a kernel with device-mapper. As there, access

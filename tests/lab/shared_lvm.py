@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """SharedLvm: LVM's commands as the hosts of a shared volume group see them.
 
 See lvmlockd_stand_in.py for what it stands for.

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Runs commands of README.rst on another Debian release, in a container.
 
 `python -m tests.run.debian RELEASE FOLDER COMMAND...`, as root, from the top

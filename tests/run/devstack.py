@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Runs an unmodified DevStack with this repository's plugin, in a container.
 
 `python -m tests.run.devstack FOLDER`, as root, from the top of the checkout,

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Runs a Python module with a device-mapper: on this host, or in a guest.
 
 `python -m tests.run.guest MODULE ARGUMENTS`, as root, from the top of the
