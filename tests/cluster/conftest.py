@@ -45,8 +45,8 @@ def pytest_ignore_collect(collection_path: pathlib.Path,
 
 @pytest.fixture(scope='session')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """For the files of all hosts."""
-    # RabbitMQ and MariaDB have users of their own.
+    """A folder for the files of all hosts."""
+    # RabbitMQ and MariaDB run as users of their own.
     path = tmp_path_factory.mktemp('cluster')
     path.chmod(0o755)
     return path
@@ -95,7 +95,7 @@ class Table:
         self._rows: dict[str, dict[str, str]] = {}
 
     def note(self, operation: str, column: str, what: object) -> None:
-        """Enter how an operation ended."""
+        """Add how an operation ended in this state of the volume."""
         assert column in self.columns
         self._rows.setdefault(operation, {})[column] = str(what)
         print(f'{operation}, {column}: {what}', flush=True)
@@ -113,7 +113,7 @@ _TABLE = pytest.StashKey[Table]()
 
 @pytest.fixture(scope='session')
 def table(request: pytest.FixtureRequest) -> Table:
-    """What the tests measure."""
+    """The table to which tests add what they measure."""
     return request.config.stash.setdefault(_TABLE, Table())
 
 

@@ -22,7 +22,7 @@ from tests.lab.scratch import ScratchVolumeGroup
 
 @pytest.fixture(scope='session')
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The running services; a test leaves no LV behind."""
+    """The running services; each test removes its LVs."""
     folder = tmp_path_factory.mktemp('cluster')
     # MariaDB and RabbitMQ run as users of their own.
     for path in (folder, folder.parent):

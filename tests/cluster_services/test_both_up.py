@@ -64,7 +64,7 @@ def test_a_volume_of_any_size_is_created_extended_and_deleted(cluster):
 
 
 def served(cluster, words):
-    """Return how often each service logged that it has done something."""
+    """Return how often these words are in the log of each service."""
     return collections.Counter(
         {name: node.log().count(words)
          for name, node in cluster.nodes.items()})

@@ -54,7 +54,7 @@ def test_a_volume_waits_for_the_service_of_its_host(cluster, volume):
     assert (f'is active on {owner}@lvm, whose cinder-volume does not answer'
             in other.log())
     assert cluster.exports() == exported
-    # The others are not affected.
+    # Other volumes are not affected.
     created = cluster.api.create(1).body['volume']['id']
     cluster.api.wait(created, 'available')
     cluster.api.delete(created)
@@ -77,7 +77,7 @@ def test_a_volume_whose_host_failed_is_detached_and_attached_elsewhere(
     assert cluster.detach(attachment) == 200
     attachment = cluster.attach(volume)
     assert cluster.exports() == [(other, lv_name)]
-    # The failed host comes back, and leaves the volume to the other.
+    # The failed host returns, and the other one still exports the volume.
     cluster.nodes[owner].start()
     assert cluster.exports() == [(other, lv_name)]
     assert cluster.api.show(volume).body['volume']['status'] == 'in-use'

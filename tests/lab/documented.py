@@ -34,7 +34,7 @@ import yaml
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
 
-# What runs command lines: tests, and programs that print them.
+# The tests and programs that run command lines.
 WALKTHROUGH = 'tests/shows/walkthrough.py'
 CLIENTS = 'tests/shows/clients.py'
 TEMPEST = 'tests/shows/tempest_run.py'
@@ -70,12 +70,12 @@ SHARED = ('tests/cluster/test_documented_commands.py::'
           'test_a_command_succeeds_on_a_host_of_a_cluster')
 CLUSTER = ('tests/cluster/test_documented_commands.py::'
            'test_adopting_by_cluster')
-# The lab sets up its shared volume group with them.
+# The lab sets up its shared volume group with these command lines.
 SHARED_GROUP = 'tests/lab/cluster_hosts.py'
-# The labs run it before they list active LVs.
+# The labs run this command line before they list active LVs.
 UDEV = 'tests/lab/scratch.py'
 
-# What only checks them. These command lines are not run.
+# Checks of command lines that are not run.
 TOX = 'the environment exists in tox.ini'
 MODULE = 'the module exists'
 SYNTAX = "the client's own parsers accept the arguments"

@@ -24,7 +24,8 @@ from tests.lab import polling
 _COMMANDS = ('lvm', 'lvs', 'lvdisplay', 'lvchange', 'lvrename', 'lvremove')
 
 # What a command does in place of its work, in bash; "$@" is the real command.
-# The faults of ONCE hit one command, those of FROM_NOW_ON all that follow too.
+# A fault of ONCE affects one command, and one of FROM_NOW_ON all that follow
+# as well.
 ONCE = {
     'does its work': 'exec "$@"',
     'fails before its work': 'exit 5',
@@ -55,7 +56,7 @@ FROM_NOW_ON = {
     'crashes from now on': 'exit 139',
 }
 FAULTS = ONCE | FROM_NOW_ON
-# For a test that does something at this moment.
+# The command waits, so that a test can do something meanwhile.
 _HALT = '; touch halted; until [ -e go ]; do sleep 0.05; done; '
 HALTS = {'halts before its work': f'true{_HALT}exec "$@"',
          'halts after its work': f'"$@"{_HALT}'}

@@ -52,7 +52,7 @@ class CinderInProcess:
                  privileged_daemon: bool = False) -> None:
         """Describe what `with` sets up.
 
-        :param state: an empty folder
+        :param state: an empty folder for their files
         :param privileged_daemon: run os-brick's commands by a daemon, as
             cinder-volume does, instead of in this process
         """

@@ -59,7 +59,7 @@ class SharedLvm:
                      if other != host})
 
     def activate(self, lv_uuid: str, host: str) -> None:
-        """Let a host have an LV active."""
+        """Record that a host has an LV active."""
         self._write(self.active() | {lv_uuid: host})
 
     def _write(self, locks: dict[str, str]) -> None:
