@@ -140,7 +140,8 @@ def _active(cinder: CinderInProcess) -> Iterator[measure.Row]:
             driver = cinder.driver(vg, lvm_manage_without_device_mapper=False,
                                    lvm_manage_read_contents=contents)
             listing = _Listing(driver, [], PAGE)
-            yield {'active': {'n': 0, 'y': PAGE}[state], 'contents': contents,
+            yield {'active': {'n': 0, 'y': PAGE}[state],
+                   'contents': 'yes' if contents else 'no',
                    **_row(vg, PAGE, Content(False, False), 'page', listing),
                    **_disk_use(vg, listing)}
 

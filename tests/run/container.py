@@ -33,7 +33,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import platform
 import re
 import shutil
 import subprocess
@@ -43,6 +42,7 @@ from typing import Any
 
 from tests.lab import polling
 from tests.lab import processes
+from tests.run import debian_packages
 
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 PROGRAMS = {'systemd-nspawn': 'systemd-container',
@@ -127,10 +127,8 @@ def unpacked(release: str, folder: pathlib.Path,
     if not base.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f'{release}.unfinished.tar'
-        included = ','.join((*_PACKAGES, *packages))
-        _call('mmdebstrap', '--quiet', '--variant=important',
-              f'--include={included}', release, unfinished,
-              *apt_sources(release))
+        debian_packages.unpack_release(release, unfinished, 'important',
+                                       (*_PACKAGES, *packages))
         unfinished.rename(base)
     root = folder / f'{release}.root'
     # It is left over if an earlier run was killed.
@@ -144,24 +142,6 @@ def unpacked(release: str, folder: pathlib.Path,
         yield root
     finally:
         _remove(root)
-
-
-def apt_sources(release: str) -> list[str]:
-    """Return lines of sources.list for where apt gets this host's release.
-
-    :param release: the name of another Debian release to get from there
-    """
-    running = platform.freedesktop_os_release()['VERSION_CODENAME']
-    listed = subprocess.check_output(
-        ['apt-get', 'indextargets', '--format',
-         '$(REPO_URI) $(RELEASE) $(COMPONENT)', 'Created-By: Packages',
-         'Origin: Debian'], text=True)
-    lines = [line.replace(f' {running}', f' {release}')
-             for line in listed.splitlines() if f' {running}' in line]
-    if not lines:
-        raise RuntimeError(f'apt has no packages of Debian {running}: run '
-                           '`apt-get update`, then retry')
-    return [f'deb {line}' for line in dict.fromkeys(lines)]
 
 
 @dataclasses.dataclass(frozen=True)
