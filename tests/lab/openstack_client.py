@@ -51,3 +51,16 @@ class OpenStackClient:
         stdout, stderr = process.communicate()
         return subprocess.CompletedProcess(
             process.args, process.returncode, stdout, stderr)
+
+
+def read_up_to(process: subprocess.Popen[str], start: str) -> None:
+    """Read what a command prints, up to a line that starts like this.
+
+    :raises RuntimeError: the command ended without such a line
+    """
+    printed = []
+    for line in process.stdout or ():
+        if line.startswith(start):
+            return
+        printed.append(line)
+    raise RuntimeError(f'no line starts with {start!r}: {"".join(printed)}')
