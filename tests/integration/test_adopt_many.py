@@ -609,8 +609,7 @@ def test_while_cinder_is_away_nothing_is_lost(lab, plan):
     client = OpenStackClient(cinder)
     # What Cinder was doing when it was killed stays so, and is an operator's.
     for volume in (each['id'] for each in volumes(cinder, status='managing')):
-        cinder.api.request('POST', f'volumes/{volume}/action', {
-            'os-reset_status': {'status': 'error'}})
+        cinder.api.set_status(volume, 'error')
         cinder.api.delete(volume)
         cinder.api.wait_until_gone(volume)
     # The first records that those are gone, and the second adopts their LVs.

@@ -74,9 +74,7 @@ def assert_that_deleting_keeps_the_lv(cinder, group, failure, status):
     if cinder.database.status(volume) == 'managing':
         status = status or 'error'
     if status:
-        reset = cinder.api.request('POST', f'volumes/{volume}/action',
-                                   {'os-reset_status': {'status': status}})
-        assert reset.status == 202
+        assert cinder.api.set_status(volume, status).status == 202
     assert cinder.api.delete(volume).status == 202
     cinder.api.wait_until_gone(volume)
     assert group.names().get(name) == uuid

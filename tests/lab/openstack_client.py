@@ -60,10 +60,8 @@ class OpenStackClient:
         """
         process: Any = self.start(*arguments)
         try:
-            with contextlib.closing(process.stdout) as stdout:
-                for line in stdout:
-                    if line.startswith(f'[{until}/'):
-                        break
+            with contextlib.closing(process.stdout):
+                read_up_to(process, f'[{until}/')
                 yield process
         finally:
             processes.stop(process, 60)
@@ -83,3 +81,16 @@ def with_new_id(plan: str) -> str:
     only so.
     """
     return plan.replace(yaml.safe_load(plan)['plan'], str(uuid.uuid4()))
+
+
+def read_up_to(process: subprocess.Popen[str], start: str) -> None:
+    """Read what a command prints, up to a line that starts like this.
+
+    :raises RuntimeError: the command ended without such a line
+    """
+    printed = []
+    for line in process.stdout or ():
+        if line.startswith(start):
+            return
+        printed.append(line)
+    raise RuntimeError(f'no line starts with {start!r}: {"".join(printed)}')

@@ -95,9 +95,7 @@ class Day:
         self._client = OpenStackClient(self._cinder)
         # What Cinder was doing when it was killed stays in that status.
         for volume in self._volumes('managing'):
-            self._cinder.api.request(
-                'POST', f'volumes/{volume}/action',
-                {'os-reset_status': {'status': 'error'}})
+            self._cinder.api.set_status(volume, 'error')
             self._cinder.api.delete(volume)
             self._cinder.api.wait_until_gone(volume)
 
