@@ -61,7 +61,7 @@ class OpenStackClient:
         process: Any = self.start(*arguments)
         try:
             with contextlib.closing(process.stdout):
-                read_up_to(process, f'[{until}/')
+                _read_up_to(process, f'[{until}/')
                 yield process
         finally:
             processes.stop(process, 60)
@@ -83,7 +83,7 @@ def with_new_id(plan: str) -> str:
     return plan.replace(yaml.safe_load(plan)['plan'], str(uuid.uuid4()))
 
 
-def read_up_to(process: subprocess.Popen[str], start: str) -> None:
+def _read_up_to(process: subprocess.Popen[str], start: str) -> None:
     """Read what a command prints, up to a line that starts like this.
 
     :raises RuntimeError: the command ended without such a line
