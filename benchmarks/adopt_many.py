@@ -10,14 +10,14 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Adopting many LVs at once, compared with one manage after another.
+"""Measures adopting many LVs at once, and managing one after another.
 
 `python -m benchmarks.adopt_many [LVS]`, as root, from the top of the checkout.
 Adopts that many LVs with `openstack volume adoption`, kills the command in the
 middle, resumes it, and undoes it all; then manages and unmanages a tenth of
 the LVs with python-cinderclient, one after another, waiting for each. Prints
 the seconds that each way takes, their ratios, and whether all LVs have their
-names again.
+old names afterwards.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import read_up_to
 from tests.lab.scratch import ScratchVolumeGroup
 
 LVS = 200
@@ -93,9 +94,7 @@ def _kill_after(client: OpenStackClient, count: int,
                 plan: pathlib.Path) -> None:
     process = client.start('volume', 'adoption', 'apply', plan, '--parallel',
                            PARALLEL)
-    for line in process.stdout or ():
-        if line.startswith(f'[{count}/'):
-            break
+    read_up_to(process, f'[{count}/')
     process.kill()
     process.wait()
 

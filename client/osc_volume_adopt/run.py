@@ -269,8 +269,10 @@ class Run:
                 f'{why}the failed {what.noun} cannot be removed: '
                 f'{errors.explain(exc)}', f'see {what.noun} {volume_id}'
                 ) from exc
+        # Cinder records the error of a manage twice. The second may come after
+        # the request, which leads to another status if it fails.
         volume = self.wait(what, f'Cinder is removing the failed {what.noun}',
-                           'error')
+                           error='error_')
         if volume:
             raise VolumeFailed(
                 f'{why}the failed {what.noun} could not be removed: its '
@@ -279,20 +281,21 @@ class Run:
                 'LV it has')
         what.record(State.FAILED, volume=None)
 
-    def wait(self, what: Subject, doing: str, *statuses: str
-             ) -> dict[str, Any] | None:
+    def wait(self, what: Subject, doing: str, *statuses: str,
+             error: str = 'error') -> dict[str, Any] | None:
         """Return the volume when it has one of these statuses or failed.
 
         Return None if it is gone.
 
         :param doing: what Cinder is doing meanwhile, for people
+        :param error: what the status of a volume that failed begins with
         """
         started = time.monotonic()
         pause = 0.2
         while True:
             volume = self.retrying(what.source, what.ask)
             if (volume is None or volume['status'] in statuses
-                    or volume['status'].startswith('error')):
+                    or volume['status'].startswith(error)):
                 return volume
             waited = time.monotonic() - started
             down = self._services.problem(volume) if waited > ASK_AGAIN else ''

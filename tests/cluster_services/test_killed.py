@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """A service of the cluster is killed, or its host fails."""
 
 import pytest
@@ -21,27 +20,6 @@ from tests.lab.faulty_lvm import HALTS
 MANAGE = ('report of the size', 'report', 'report of the LV', 'activation',
           'report before the deactivation', 'deactivation', 'tags', 'rename',
           'report of the result')
-
-
-@pytest.fixture
-def lv(cluster):
-    """The UUID of an LV named data1, which is left inactive and unmanaged."""
-    cluster.group.create('data1', '4m')
-    uuid = cluster.group.names()['data1']
-    yield uuid
-    left = cluster.left()
-    cluster.group.lvm('lvremove', '--yes', cluster.group.name)
-    assert left == ({'data1': uuid}, set(), {}, [])
-
-
-@pytest.fixture
-def volume(cluster, lv):
-    """The id of that LV's volume."""
-    volume_id = cluster.manage('data1')
-    cluster.api.wait(volume_id, 'available')
-    yield volume_id
-    cluster.api.unmanage(volume_id)
-    cluster.api.wait_until_gone(volume_id)
 
 
 @pytest.mark.parametrize('step', range(len(MANAGE)), ids=MANAGE)
@@ -55,7 +33,7 @@ def test_the_other_host_releases_what_a_killed_service_was_managing(
     killed.kill()
     for node in cluster.nodes.values():
         node.lvm.resume()
-    cluster.set_status(volume_id, 'error')
+    cluster.api.set_status(volume_id, 'error')
     cluster.api.delete(volume_id)
     cluster.api.wait_until_gone(volume_id)
     assert cluster.group.names() == {'data1': lv}
@@ -76,7 +54,7 @@ def test_a_volume_waits_for_the_service_of_its_host(cluster, volume):
     assert (f'is active on {owner}@lvm, whose cinder-volume does not answer'
             in other.log())
     assert cluster.exports() == exported
-    # The others are not affected.
+    # Other volumes are not affected.
     created = cluster.api.create(1).body['volume']['id']
     cluster.api.wait(created, 'available')
     cluster.api.delete(created)
@@ -99,7 +77,7 @@ def test_a_volume_whose_host_failed_is_detached_and_attached_elsewhere(
     assert cluster.detach(attachment) == 200
     attachment = cluster.attach(volume)
     assert cluster.exports() == [(other, lv_name)]
-    # The failed host comes back, and leaves the volume to the other.
+    # The failed host returns, and the other one still exports the volume.
     cluster.nodes[owner].start()
     assert cluster.exports() == [(other, lv_name)]
     assert cluster.api.show(volume).body['volume']['status'] == 'in-use'

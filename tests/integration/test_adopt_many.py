@@ -34,6 +34,7 @@ from tests.lab import polling
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import read_up_to
 from tests.lab.scratch import ScratchVolumeGroup
 
 LVS = 24
@@ -243,9 +244,7 @@ def test_an_interrupted_run_resumes(lab, plan, how):
     process = client.start('volume', 'adoption', 'apply', plan,
                            '--parallel', 3)
     with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[5/'):
-                break
+        read_up_to(process, '[5/')
         process.send_signal(how)
         rest = process.stdout.read()
     assert process.wait() == (130 if how is signal.SIGINT else -how)
@@ -507,8 +506,11 @@ def test_a_failure_leaves_nothing_and_is_retried(lab, plan):
         failed = client.run('volume', 'adoption', 'apply', plan)
     assert failed.returncode == 3
     assert 'adopted earlier: 0; adopted: 0; failed: 2' in failed.stdout
-    assert failed.stderr.count(': failed: Cinder could not manage the LV') == 1
-    assert ': failed, for the same reason as lv-0000' in failed.stderr
+    # Under load, the listing that is asked for the reason can fail.
+    assert len(re.findall(
+        r'^\[./2\] lv-0000.: failed(: Cinder could not manage the LV|'
+        r', for the same reason as lv-0000)', failed.stderr, re.MULTILINE)
+        ) == 2, failed.stderr
     assert group.names() == before
     assert volumes(cinder) == []
     applied = client.run('volume', 'adoption', 'apply', plan)
@@ -523,9 +525,7 @@ def test_an_undo_that_was_killed_resumes(lab, plan):
     process = client.start('volume', 'adoption', 'undo', f'{plan}.journal',
                            '--parallel', 3)
     with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[5/'):
-                break
+        read_up_to(process, '[5/')
         process.kill()
     process.wait()
     # What Cinder was asked for it does, whoever is there to see it.
@@ -550,9 +550,7 @@ def test_a_service_that_stops_in_the_middle_stops_the_run(lab, plan):
     process = client.start('volume', 'adoption', 'apply', plan,
                            '--parallel', 2)
     with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[3/'):
-                break
+        read_up_to(process, '[3/')
         with cinder.database.silent_service('lab@lvm'):
             rest = process.stdout.read()
             assert process.wait() == 3
@@ -639,9 +637,7 @@ def test_while_cinder_is_away_nothing_is_lost(lab, plan):
     process = client.start('volume', 'adoption', 'apply', plan,
                            '--timeout', 60)
     with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[3/'):
-                break
+        read_up_to(process, '[3/')
         cinder.kill(with_commands=False)
         rest = process.stdout.read()
     assert process.wait() == 3
@@ -651,8 +647,7 @@ def test_while_cinder_is_away_nothing_is_lost(lab, plan):
     client = OpenStackClient(cinder)
     # What Cinder was doing when it was killed stays so, and is an operator's.
     for volume in (each['id'] for each in volumes(cinder, status='managing')):
-        cinder.api.request('POST', f'volumes/{volume}/action', {
-            'os-reset_status': {'status': 'error'}})
+        cinder.api.set_status(volume, 'error')
         cinder.api.delete(volume)
         cinder.api.wait_until_gone(volume)
     for _ in range(2):

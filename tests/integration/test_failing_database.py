@@ -63,9 +63,7 @@ def test_deleting_a_volume_that_was_not_recorded_keeps_the_lv(
     if cinder.database.status(volume) == 'managing':
         status = status or 'error'
     if status:
-        reset = cinder.api.request('POST', f'volumes/{volume}/action',
-                                   {'os-reset_status': {'status': status}})
-        assert reset.status == 202
+        assert cinder.api.set_status(volume, status).status == 202
     assert cinder.api.delete(volume).status == 202
     cinder.api.wait_until_gone(volume)
     assert group.names().get(name) == uuid

@@ -103,18 +103,12 @@ def manage(cinder):
     return cinder.api.manage({'source-name': 'data1'}).body['volume']['id']
 
 
-def set_status(cinder, volume, status):
-    reply = cinder.api.request('POST', f'volumes/{volume}/action',
-                               {'os-reset_status': {'status': status}})
-    assert reply.status == 202
-
-
 def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
     """Follow the instructions of doc/source/troubleshooting.rst."""
     assert cinder.database.status(volume) == 'managing'
     tags = group.tags(state(group)['lv_name'])
     assert (f'as {volume} was interrupted' in log) is bool(tags)
-    set_status(cinder, volume, 'error')
+    assert cinder.api.set_status(volume, 'error').status == 202
     assert cinder.api.delete(volume).status == 202
     cinder.api.wait_until_gone(volume)
     assert state(group) == lv
@@ -153,7 +147,7 @@ def test_cinders_own_driver_loses_the_lv(stage, lv):
                  'halts after its work', '')
     volume = manage(cinder)
     kill(cinder, lvm, with_commands=False)
-    set_status(cinder, volume, 'error')
+    assert cinder.api.set_status(volume, 'error').status == 202
     cinder.api.delete(volume)
     cinder.api.wait_until_gone(volume)
     assert group.names()
@@ -185,7 +179,7 @@ def test_an_unmanage_killed_before_its_record_can_be_repeated(stage, lv):
 
 def assert_that_it_can_be_unmanaged(cinder, group, volume, lv):
     assert cinder.database.status(volume) == 'unmanaging'
-    set_status(cinder, volume, 'available')
+    assert cinder.api.set_status(volume, 'available').status == 202
     cinder.api.unmanage(volume)
     cinder.api.wait_until_gone(volume)
     assert state(group) == lv

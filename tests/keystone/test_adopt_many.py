@@ -29,6 +29,7 @@ from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import read_up_to
 from tests.lab.scratch import ScratchVolumeGroup
 from tests.lab.volume_api import wait_for_pools
 
@@ -407,9 +408,7 @@ def test_a_token_that_expires_in_the_middle_stops_the_run(lab, plan):
     process = lab.with_token(token).start('volume', 'adoption', 'apply', path,
                                           '--parallel', 1)
     with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[2/'):
-                break
+        read_up_to(process, '[2/')
         expired(lab, token)
         rest = process.stdout.read()
     assert process.wait() == 3

@@ -19,6 +19,7 @@ import os
 import subprocess
 
 from tests.lab import processes
+from tests.lab.cluster import Cluster
 from tests.lab.deployment import CinderDeployment
 from tests.lab.service_conf import SCRIPTS
 
@@ -26,7 +27,7 @@ from tests.lab.service_conf import SCRIPTS
 class OpenStackClient:
     """The command openstack, with an operator's credentials."""
 
-    def __init__(self, cinder: CinderDeployment,
+    def __init__(self, cinder: CinderDeployment | Cluster,
                  credentials: Mapping[str, str] | None = None) -> None:
         """Describe who runs the commands.
 
@@ -51,3 +52,16 @@ class OpenStackClient:
         stdout, stderr = process.communicate()
         return subprocess.CompletedProcess(
             process.args, process.returncode, stdout, stderr)
+
+
+def read_up_to(process: subprocess.Popen[str], start: str) -> None:
+    """Read what a command prints, up to a line that starts like this.
+
+    :raises RuntimeError: the command ended without such a line
+    """
+    printed = []
+    for line in process.stdout or ():
+        if line.startswith(start):
+            return
+        printed.append(line)
+    raise RuntimeError(f'no line starts with {start!r}: {"".join(printed)}')

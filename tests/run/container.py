@@ -16,10 +16,10 @@ systemd-nspawn boots a root file system that mmdebstrap has built, of any
 Debian release. The container has a network namespace of its own, which
 slirp4netns connects to the network: its servers cannot be reached from
 outside. It has the host's kernel, and so no device-mapper if the host has
-none. Where its packages come from is the host's configuration of apt and pip.
+none. It gets its packages from where the host's apt and pip get theirs.
 
-The host's systemd, if it runs one, does not know the container. It ends with
-this process, also if this is killed.
+The host's systemd, if it runs one, does not know the container. The container
+ends with this process, even if the process is killed.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from tests.run import debian_packages
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 PROGRAMS = {'systemd-nspawn': 'systemd-container',
             'mmdebstrap': 'mmdebstrap', 'slirp4netns': 'slirp4netns'}
-# Those of mmdebstrap's variant "important", and what a developer's machine
-# has besides.
+# The packages of mmdebstrap's variant "important", and others that a
+# developer's machine has.
 _PACKAGES = ('ca-certificates', 'curl', 'dbus', 'git', 'iproute2', 'kmod',
              'locales', 'lsb-release', 'procps', 'python3', 'python3-pip',
              'python3-venv', 'sudo', 'systemd', 'systemd-sysv')
@@ -75,7 +75,7 @@ ExecStart=sh -c 'chgrp disk /dev/loop*; chmod 660 /dev/loop*'
 [Install]
 WantedBy=sysinit.target
 """
-# They fail in a container, or would work at any time.
+# These units fail in a container, or may start to work at any time.
 _MASKED = ('apt-daily-upgrade.timer', 'apt-daily.timer', 'e2scrub_all.timer',
            'networking.service', 'systemd-timesyncd.service')
 
@@ -95,7 +95,7 @@ def check_host() -> None:
 def clone_checkout(bare: pathlib.Path) -> None:
     """Make a bare clone of the checkout, and print its last commit.
 
-    Its branch is main, whatever the checkout's is.
+    Its branch is main, whichever the checkout's is.
     """
     shutil.rmtree(bare, ignore_errors=True)
     commit = _git('rev-parse', 'HEAD')
@@ -131,7 +131,7 @@ def unpacked(release: str, folder: pathlib.Path,
                                        (*_PACKAGES, *packages))
         unfinished.rename(base)
     root = folder / f'{release}.root'
-    # A run that was killed has left it.
+    # It is left over if an earlier run was killed.
     _remove(root)
     try:
         root.mkdir()
@@ -158,8 +158,8 @@ class Container:
                 folder: str = '/') -> list[str]:
         """Return the command with which the host runs a command in it.
 
-        The command has a systemd unit of its own. The end of the unit is the
-        end of all that the command has started.
+        The command has a systemd unit of its own. When the unit ends, so does
+        everything that the command has started.
         """
         environment = {'PATH': _PATH, 'TERM': 'dumb', 'LANG': 'C.UTF-8'}
         return ['nsenter', f'--target={self._leader}', '--mount', '--uts',
@@ -192,8 +192,8 @@ def booted(root: pathlib.Path, log: pathlib.Path,
            ) -> Iterator[Container]:
     """Boot a root file system that unpacked() made.
 
-    :param log: the file for the messages of what runs the container
-    :param read_only: folders of the host and where the container sees them
+    :param log: the file for the messages of systemd-nspawn and slirp4netns
+    :param read_only: folders of the host, and their paths in the container
     """
     with contextlib.ExitStack() as stack:
         network = processes.start('unshare', '--net', 'sleep', 'infinity',
@@ -292,9 +292,9 @@ def _host_name(root: pathlib.Path) -> str:
 
 
 def pip_conf(root: pathlib.Path) -> str:
-    """Return the host's settings of pip that apply in the container.
+    """Return the host's settings of pip that also apply in the container.
 
-    They are its indexes on the network. The certificates are copied.
+    These are its indexes on the network. Certificates are copied.
     """
     listed = subprocess.check_output(
         [sys.executable, '-m', 'pip', 'config', 'list'], text=True)
@@ -331,7 +331,7 @@ def loop_devices(root: pathlib.Path) -> list[str]:
 
 
 def print_disk_use(root: pathlib.Path) -> None:
-    """Print the size of a root file system, and of what is kept beside it."""
+    """Print the size of a root file system, and of the files beside it."""
     kept = sorted(root.parent.glob(f'{root.stem}.[!r]*'))
     print(subprocess.check_output(
         ['du', '--summarize', '--one-file-system', '--human-readable', root,

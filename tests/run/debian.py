@@ -10,13 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Runs commands on another Debian release, in a container.
 
 `python -m tests.run.debian RELEASE FOLDER COMMAND...`, as root, from the top
 of the checkout. Each COMMAND is a shell line, and runs as root in a clone of
-the checkout's last commit, which has nothing else: what the commands need they
-install.
+the checkout's last commit. Nothing else is installed: the commands install
+what they need.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Debian's packages, from where this machine's apt gets its own.
+"""Debian's packages, from where this machine's apt gets its packages.
 
 They are unpacked into folders. None is installed.
 """
@@ -28,10 +28,10 @@ def unpack_release(release: str, target: pathlib.Path, variant: str,
     """Make a root file system with mmdebstrap.
 
     :param release: Debian's name for it, such as trixie
-    :param target: a folder or, if it is named so, a tar file
-    :param variant: mmdebstrap's: "extract" only unpacks the packages, those of
-        the others are configured too
-    :param packages: those besides the variant's
+    :param target: a folder, or a tar file if its name says so
+    :param variant: of mmdebstrap: "extract" only unpacks the packages, and
+        others also configure them
+    :param packages: more packages than those of the variant
     """
     subprocess.run(
         ['mmdebstrap', '--quiet', f'--variant={variant}',
@@ -62,9 +62,9 @@ def unpack_kernel(folder: pathlib.Path, meta_package: str,
                   *packages: str) -> None:
     """Download and unpack the newest kernel of this machine's release.
 
-    :param folder: where the files go; it must exist, and have no packages
+    :param folder: for the files; it must exist, and have no packages
     :param meta_package: depends on the kernel, as linux-image-amd64 does
-    :param packages: others to unpack, without those that they depend on
+    :param packages: more packages to unpack, without their dependencies
     """
     _output('apt-get', 'update', '-qq')
     kernel, = (words[1] for line in

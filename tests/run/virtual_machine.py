@@ -122,7 +122,7 @@ def boot(folder: pathlib.Path, console: pathlib.Path, *options: str,
     """Boot a machine whose PID 1 is the script `init` in the folder.
 
     :param console: the log of the kernel's console, the first serial port
-    :param options: of QEMU, besides
+    :param options: more options of QEMU
     :param process: options of Popen
     """
     # QEMU has a pipe of its own, because it makes its standard output

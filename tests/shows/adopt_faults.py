@@ -39,6 +39,7 @@ from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import read_up_to
 from tests.lab.scratch import ScratchVolumeGroup
 
 LVS = 300
@@ -95,9 +96,7 @@ class Day:
         self._client = OpenStackClient(self._cinder)
         # What Cinder was doing when it was killed stays in that status.
         for volume in self._volumes('managing'):
-            self._cinder.api.request(
-                'POST', f'volumes/{volume}/action',
-                {'os-reset_status': {'status': 'error'}})
+            self._cinder.api.set_status(volume, 'error')
             self._cinder.api.delete(volume)
             self._cinder.api.wait_until_gone(volume)
 
@@ -145,9 +144,7 @@ class Day:
         process: Any = self._client.start(
             'volume', 'adoption', 'apply', self.plan, '--parallel', PARALLEL,
             '--timeout', 120)
-        for line in process.stdout:
-            if line.startswith(f'[{done}/'):
-                break
+        read_up_to(process, f'[{done}/')
         act(process)
         rest = process.stdout.read()
         process.stdout.close()

@@ -16,6 +16,7 @@
 import dataclasses
 import io
 import json
+from typing import Any
 from unittest import mock
 
 import ddt
@@ -143,6 +144,23 @@ class RunTest(cases.RunCase):
         self.assertEqual({'id-data2', 'id-data3'}, cinder.volumes.keys())
         outcome, _ = self.adopt(cinder)
         self.assertEqual(['data1'], outcome.done)
+
+    def test_an_error_that_cinder_records_twice_is_not_that_of_the_removal(
+            self):
+        class RecordedTwice(fakes.FakeCinder):
+            once_more: Any = None
+
+            def unmanage(self, volume_id):
+                self.once_more = self.volumes[volume_id]
+                super().unmanage(volume_id)
+
+            def volume(self, volume_id):
+                found, self.once_more = self.once_more, None
+                return found or super().volume(volume_id)
+
+        outcome, _ = self.adopt(RecordedTwice({'data1': 'error'}), timeout=60)
+        self.assertIn('its listing has no reason against it',
+                      outcome.failed['data1'].text)
 
     def test_a_failed_volume_that_remains_is_reported_and_removed_later(self):
         cinder = fakes.FakeCinder({'data1': 'error'})
