@@ -113,6 +113,7 @@ class Cluster:
     """A context manager: the running services.
 
     :ivar nodes: by name
+    :ivar url: of cinder-api, with a project
     :ivar api: a client of cinder-api
     :ivar lvm: which host has which LV active
     """
@@ -150,7 +151,8 @@ class Cluster:
                 node.configure(backend, common)
                 node.start()
                 self.nodes[name] = node
-            self.api = VolumeApi(f'http://127.0.0.1:{port}/v3/{PROJECT}', '')
+            self.url = f'http://127.0.0.1:{port}/v3/{PROJECT}'
+            self.api = VolumeApi(self.url, '')
             wait_for_pools(lambda: self.api.request(
                 'GET', 'scheduler-stats/get_pools').body, 1)
             self._cleanup = cleanup.pop_all()

@@ -25,6 +25,7 @@ import uuid
 import yaml
 
 from tests.lab import processes
+from tests.lab.cluster import Cluster
 from tests.lab.deployment import CinderDeployment
 from tests.lab.service_conf import SCRIPTS
 
@@ -32,7 +33,7 @@ from tests.lab.service_conf import SCRIPTS
 class OpenStackClient:
     """The command openstack, with an operator's credentials."""
 
-    def __init__(self, cinder: CinderDeployment,
+    def __init__(self, cinder: CinderDeployment | Cluster,
                  credentials: Mapping[str, str] | None = None) -> None:
         """Describe who runs the commands.
 

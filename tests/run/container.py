@@ -154,15 +154,14 @@ class Container:
     root: pathlib.Path
     _leader: int
 
-    def command(self, *command: str, user: str = 'root', folder: str = '/',
-                environment: Mapping[str, str] | None = None) -> list[str]:
+    def command(self, *command: str, user: str = 'root',
+                folder: str = '/') -> list[str]:
         """Return the command with which the host runs a command in it.
 
         The command has a systemd unit of its own. When the unit ends, so does
         everything that the command has started.
         """
-        environment = {'PATH': _PATH, 'TERM': 'dumb', 'LANG': 'C.UTF-8',
-                       'PIP_CACHE_DIR': _CACHES['pip'], **(environment or {})}
+        environment = {'PATH': _PATH, 'TERM': 'dumb', 'LANG': 'C.UTF-8'}
         return ['nsenter', f'--target={self._leader}', '--mount', '--uts',
                 '--ipc', '--net', '--pid', '--', 'env', '-i', f'PATH={_PATH}',
                 'systemd-run', '--quiet', '--pipe', '--wait', '--collect',
@@ -280,7 +279,7 @@ def _configure(root: pathlib.Path) -> None:
         (units / each).symlink_to('/dev/null')
     for each in _CACHES:
         _cache(root, each).mkdir(exist_ok=True)
-    # pip ignores a cache that belongs to another user.
+    # Every user writes to it; root ignores one that is not root's.
     _cache(root, 'pip').chmod(0o1777)
 
 
@@ -310,8 +309,9 @@ def pip_conf(root: pathlib.Path) -> str:
         elif name in _PIP_SETTINGS:
             settings[name] = ' '.join(
                 each for each in value.split() if not each.startswith('file:'))
-    lines = ['[global]', 'disable-pip-version-check = true',
-             'default-timeout = 180']
+    # DevStack runs pip with sudo, which drops variables.
+    lines = ['[global]', f"cache-dir = {_CACHES['pip']}",
+             'disable-pip-version-check = true', 'default-timeout = 180']
     lines += [f'{name} = {value}' for name, value in settings.items() if value]
     return '\n'.join((*lines, ''))
 

@@ -70,6 +70,7 @@ def test_pip_keeps_indexes_on_the_network_and_certificates(prints, tmp_path):
            "global.find-links='/opt/wheels'\n"
            "global.index-url='https://b/simple'\n")
     assert container.pip_conf(root).splitlines()[1:] == [
+        'cache-dir = /var/cache/pip',
         'disable-pip-version-check = true',
         'default-timeout = 180',
         'cert = /etc/pip-certificates.pem',
