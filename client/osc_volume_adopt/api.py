@@ -330,7 +330,8 @@ class CinderApi:
     def cancel_transfer(self, volume_id: str) -> None:
         """Cancel the volume's transfer, if there is one."""
         for each in self._request(
-                'GET', '/volume-transfers', params={'all_tenants': 1},
+                'GET', '/volume-transfers',
+                params={'all_tenants': 1, 'volume_id': volume_id},
                 microversion=_TRANSFERS)['transfers']:
             if each['volume_id'] == volume_id:
                 self._request('DELETE', f"/volume-transfers/{each['id']}",
