@@ -71,11 +71,14 @@ def require_service(api: CinderApi, location: Location) -> list[Service]:
     if not any(each.up for each in running):
         seen = max(each.last_seen for each in running)
         remedy = 'Start it, then retry.'
-        clusters = {each.cluster for each in running if location.host}
-        if any(each.up and each.cluster in clusters for each in services
-               if each.cluster):
-            remedy = (f'Start it, or let another service of its cluster do '
-                      f'the work: use cluster {clusters.pop()}.')
+        clusters = {each.cluster for each in running if each.cluster}
+        # Not the cluster: Cinder's API refuses requests for it while the
+        # service that it recorded first is down.
+        others = [each.host for each in services
+                  if each.up and each.cluster in clusters]
+        if others:
+            remedy = ('Start it, or let another service of its cluster do '
+                      f'the work: use host {others[0]}.')
         raise BackendError(
             f'The cinder-volume service of {backend} is down (last seen '
             f'{seen}). {remedy}')

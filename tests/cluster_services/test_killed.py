@@ -14,6 +14,8 @@
 
 import pytest
 
+from tests.lab.cluster import CLUSTER
+from tests.lab.cluster import HOSTS
 from tests.lab.faulty_lvm import HALTS
 
 # The commands of manage_existing_get_size and manage_existing, in order.
@@ -84,3 +86,26 @@ def test_a_volume_whose_host_failed_is_detached_and_attached_elsewhere(
     assert cluster.detach(attachment) == 200
     assert cluster.exports() == []
     assert cluster.lvm.active() == {}
+
+
+@pytest.mark.parametrize('killed', HOSTS)
+def test_the_other_host_can_be_named_while_a_service_is_down(
+        cluster, lv, killed):
+    """Cinder refuses a cluster whose first service is down."""
+    node = cluster.nodes[killed]
+    up, = set(HOSTS) - {killed}
+    node.kill()
+    cluster.report_down(killed)
+    listed = {name: cluster.api.request(
+        'GET', 'manageable_volumes', params=query).status for name, query in (
+            ('cluster', {'cluster': CLUSTER}),
+            ('up', {'host': f'{up}@lvm#lvm'}))}
+    assert listed == {'cluster': 400 if killed == HOSTS[0] else 200, 'up': 200}
+    reply = cluster.api.request('POST', 'manageable_volumes', {'volume': {
+        'host': f'{up}@lvm#lvm', 'ref': {'source-name': 'data1'}}})
+    volume_id = reply.body['volume']['id']
+    managed = cluster.api.wait(volume_id, 'available')
+    node.start()
+    assert managed['cluster_name'] == CLUSTER
+    cluster.api.unmanage(volume_id)
+    cluster.api.wait_until_gone(volume_id)

@@ -27,6 +27,8 @@ import signal
 import sys
 from typing import Any
 
+import sqlalchemy
+
 from tests.lab import controller
 from tests.lab import infrastructure
 from tests.lab import polling
@@ -129,6 +131,8 @@ class Cluster:
             folder = self._folder
             databases = cleanup.enter_context(
                 infrastructure.mariadb(folder, ['cinder']))
+            self._database = sqlalchemy.create_engine(databases['cinder'])
+            cleanup.callback(self._database.dispose)
             transport_url = cleanup.enter_context(
                 infrastructure.rabbitmq(folder))
             state = folder / 'shared'
@@ -218,6 +222,14 @@ class Cluster:
             'an LVM command to halt', lambda: [
                 node for node in self.nodes.values() if node.lvm.halted])
         return halted
+
+    def report_down(self, host: str) -> None:
+        """Let Cinder know at once that a service was killed."""
+        with self._database.begin() as connection:
+            connection.execute(sqlalchemy.text(
+                'UPDATE services SET updated_at = :long_ago '
+                'WHERE host = :host'), {
+                    'long_ago': '2000-01-01', 'host': f'{host}@lvm'})
 
     def fail(self, host: str) -> None:
         """Let a host fail whose cinder-volume was killed; its locks expire."""
