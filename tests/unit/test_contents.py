@@ -252,7 +252,7 @@ def test_any_text_is_escaped(text):
 def test_hostile_labels_and_names_are_escaped(describe):
     label = b'\x1b[2J<b>\xe2\x80\xae\xff'
     group = b'vg\x1b[2J {\nid ='
-    # Libblkid 2.40 and later refuses a superblock whose checksum is wrong. It
+    # libblkid 2.41 refuses a superblock whose checksum is wrong. This one
     # has none without the feature metadata_csum (0x400).
     features, = struct.unpack_from('<I', recorded('ext4').head, 1024 + 100)
     assert features & 0x400
