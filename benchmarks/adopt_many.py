@@ -37,7 +37,6 @@ from tests.lab import signals
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
-from tests.lab.openstack_client import read_up_to
 from tests.lab.scratch import ScratchVolumeGroup
 
 LVS = 200
@@ -92,11 +91,9 @@ def _run(client: OpenStackClient, *arguments: object) -> float:
 
 def _kill_after(client: OpenStackClient, count: int,
                 plan: pathlib.Path) -> None:
-    process = client.start('volume', 'adoption', 'apply', plan, '--parallel',
-                           PARALLEL)
-    read_up_to(process, f'[{count}/')
-    process.kill()
-    process.wait()
+    with client.running('volume', 'adoption', 'apply', plan, '--parallel',
+                        PARALLEL, until=count) as process:
+        process.kill()
 
 
 def _one_after_another(cinder: CinderDeployment, lvs: list[str]

@@ -34,8 +34,12 @@ from tests.lab.service_conf import OURS
 # The step of the report of manage_existing; manage_existing_get_size has one
 # before.
 FIRST = 2
-KILLS = {'with the command': ('halts before its work', True),
-         'but not the command': ('halts after its work', False)}
+# The command that halts, and whether it is killed too. If it is, the LV is as
+# the commands before have left it; if not, the command does its work.
+KILLS_OF_MANAGE = [('lvchange', True), ('lvrename', True),
+                   ('report again', True), ('lvrename', False)]
+KILLS_OF_UNMANAGE = [('lvrename', True), ('lvchange', True),
+                     ('lvchange', False)]
 
 
 @pytest.fixture(scope='module', params=[OURS])
@@ -72,6 +76,12 @@ def state(group):
     with pathlib.Path(device).open('rb') as file:
         file.seek(first)
         return row | {'data': hashlib.sha256(file.read(size)).hexdigest()}
+
+
+def halt(lvm, step, with_command):
+    """Have a command halt in which Cinder will be killed."""
+    lvm.break_at(step, 'halts before its work' if with_command
+                 else 'halts after its work', '')
 
 
 def kill(cinder, lvm, with_commands):
@@ -119,14 +129,12 @@ def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
     assert state(group) == lv
 
 
-@pytest.mark.parametrize('step', range(len(MANAGE)), ids=MANAGE)
-@pytest.mark.parametrize('how', KILLS)
-def test_a_killed_manage_can_be_cleaned_up(stage, lv, step, how):
+@pytest.mark.parametrize(('command', 'with_command'), KILLS_OF_MANAGE)
+def test_a_killed_manage_can_be_cleaned_up(stage, lv, command, with_command):
     cinder, group, lvm = stage
-    fault, with_commands = KILLS[how]
-    lvm.break_at(FIRST + step, fault, '')
+    halt(lvm, FIRST + MANAGE.index(command), with_command)
     volume = manage(cinder)
-    log = kill(cinder, lvm, with_commands)
+    log = kill(cinder, lvm, with_command)
     assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log)
 
 
@@ -153,17 +161,14 @@ def test_cinders_own_driver_loses_the_lv(stage, lv):
     assert group.names()
 
 
-@pytest.mark.parametrize('step', range(len(UNMANAGE)),
-                         ids=UNMANAGE)
-@pytest.mark.parametrize('how', KILLS)
-def test_a_killed_unmanage_can_be_repeated(stage, lv, step, how):
+@pytest.mark.parametrize(('command', 'with_command'), KILLS_OF_UNMANAGE)
+def test_a_killed_unmanage_can_be_repeated(stage, lv, command, with_command):
     cinder, group, lvm = stage
     volume = manage(cinder)
     cinder.api.wait(volume, 'available')
-    fault, with_commands = KILLS[how]
-    lvm.break_at(1 + step, fault, '')
+    halt(lvm, 1 + UNMANAGE.index(command), with_command)
     cinder.api.unmanage(volume)
-    kill(cinder, lvm, with_commands)
+    kill(cinder, lvm, with_command)
     assert_that_it_can_be_unmanaged(cinder, group, volume, lv)
 
 

@@ -56,7 +56,8 @@ DEVSTACK = ('tests/keystone/test_documented_commands.py::'
             'test_the_commands_of_devstacks_readme')
 QUOTA = ('tests/keystone/test_documented_commands.py::'
          'test_the_quota_is_corrected')
-CLOUD = 'tests/keystone/test_documented_commands.py::test_a_command_succeeds'
+CLOUD = ('tests/keystone/test_documented_commands.py::'
+         'test_commands_about_a_volume_succeed')
 CHECK = ('tests/unit/test_docs.py::'
          'test_the_check_of_the_install_page_loads_the_driver')
 RENO = ('tests/unit/test_documented_commands.py::'

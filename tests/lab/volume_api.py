@@ -28,7 +28,7 @@ from tests.lab import polling
 PROJECT = 'ab' * 16
 
 # A slow Cinder should not spend its time on answering.
-_PAUSE = tenacity.wait_exponential(multiplier=0.1, max=3)
+_PAUSE = tenacity.wait_exponential(multiplier=0.1, exp_base=1.4, max=3)
 
 
 class Reply(NamedTuple):

@@ -39,7 +39,6 @@ from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
-from tests.lab.openstack_client import read_up_to
 from tests.lab.scratch import ScratchVolumeGroup
 
 LVS = 300
@@ -141,14 +140,12 @@ class Day:
     def _interrupted(self, what: str, done: int,
                      act: Callable[[Any], object]) -> None:
         started = time.monotonic()
-        process: Any = self._client.start(
-            'volume', 'adoption', 'apply', self.plan, '--parallel', PARALLEL,
-            '--timeout', 120)
-        read_up_to(process, f'[{done}/')
-        act(process)
-        rest = process.stdout.read()
-        process.stdout.close()
-        _show(f'apply; {what}', process.wait(), started, rest)
+        with self._client.running(
+                'volume', 'adoption', 'apply', self.plan, '--parallel',
+                PARALLEL, '--timeout', 120, until=done) as process:
+            act(process)
+            rest = process.stdout.read()
+            _show(f'apply; {what}', process.wait(), started, rest)
 
     def _run(self, *arguments: object, status: int | None = 0) -> int:
         started = time.monotonic()
