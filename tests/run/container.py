@@ -312,7 +312,6 @@ def pip_conf(root: pathlib.Path) -> str:
         elif name in _PIP_SETTINGS:
             settings[name] = ' '.join(
                 each for each in value.split() if not each.startswith('file:'))
-    # DevStack runs pip with sudo, which drops variables.
     lines = ['[global]', f"cache-dir = {_CACHES['pip']}",
              'disable-pip-version-check = true', 'default-timeout = 180']
     lines += [f'{name} = {value}' for name, value in settings.items() if value]
