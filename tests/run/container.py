@@ -59,7 +59,9 @@ _CERTIFICATES = 'etc/pip-certificates.pem'
 # slirp4netns forwards it to the host's name servers.
 _NAME_SERVER = '10.0.2.3'
 # systemd-nspawn's /dev has no loop devices. All numbers are the host's, where
-# other programs use the first ones.
+# other programs use the first ones: hundreds, if they are tests of this
+# repository. The kernel makes a device when a program asks for a free number,
+# but then its node must exist.
 _LOOP_NODES = """[Unit]
 Description=Device nodes of loop devices
 DefaultDependencies=no
@@ -69,7 +71,8 @@ Before=local-fs-pre.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=mknod /dev/loop-control c 10 237
-ExecStart=sh -c 'for n in $(seq 0 255); do mknod /dev/loop$n b 7 $n; done'
+ExecStart=python3 -c "import os, stat; [os.mknod(f'/dev/loop{n}', \\
+    stat.S_IFBLK, os.makedev(7, n)) for n in range(4096)]"
 ExecStart=sh -c 'chgrp disk /dev/loop*; chmod 660 /dev/loop*'
 
 [Install]
@@ -309,7 +312,6 @@ def pip_conf(root: pathlib.Path) -> str:
         elif name in _PIP_SETTINGS:
             settings[name] = ' '.join(
                 each for each in value.split() if not each.startswith('file:'))
-    # DevStack runs pip with sudo, which drops variables.
     lines = ['[global]', f"cache-dir = {_CACHES['pip']}",
              'disable-pip-version-check = true', 'default-timeout = 180']
     lines += [f'{name} = {value}' for name, value in settings.items() if value]

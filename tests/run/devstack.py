@@ -304,6 +304,7 @@ def _run(folder: pathlib.Path, git_base: str | None, branch: str,
             machine = stack.enter_context(container.booted(
                 root, logs / 'container.log',
                 {folder / 'plugin': '/plugin', **binds}))
+        hide_read_only_file(machine, '/sys/kernel/mm/ksm/run')
         clone(machine, address, branch)
         (root / _DEVSTACK.lstrip('/') / 'local.conf').write_text(
             _LOCAL_CONF.format(
@@ -380,6 +381,15 @@ def prepare(root: pathlib.Path) -> None:
                    check=True)
     # Apache reads Keystone's and Cinder's files there.
     (root / _STACK.lstrip('/')).chmod(0o755)
+
+
+def hide_read_only_file(machine: Container, name: str) -> None:
+    """Replace a file, if it exists, by one that any program can write to.
+
+    Stable branches of DevStack end when they cannot write to a file in /sys.
+    """
+    machine.output(
+        'sh', '-c', f'[ ! -e {name} ] || mount --bind /dev/null {name}')
 
 
 def clone(machine: Container, git_base: str, branch: str) -> None:
