@@ -10,4 +10,4 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Programs that print what this driver costs; not tests."""
+"""Programs that measure the driver, beside LVM and Cinder's own driver."""

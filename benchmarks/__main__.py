@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""`python -m benchmarks [NAME ...]`: these benchmarks, or all of them.
+"""Runs benchmarks: `python -m benchmarks [NAME ...]`, by default all.
 
-Each is a process of its own, so that none has the memory of another. Their
-tables go to benchmarks/results, and plots are drawn of them there.
+Each benchmark runs in a process of its own, because its memory is measured. It
+writes its table to benchmarks/results, where plots are drawn from the tables.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAMES = ('listing', 'api', 'adoption', 'privileges', 'adopt_many',
 
 
 def main(names: list[str]) -> None:
-    """Run them one after another; the first that fails is the last."""
+    """Run the benchmarks one after another, until one fails."""
     for name in names or NAMES:
         status = processes.run(sys.executable, '-m', f'benchmarks.{name}')
         if status:

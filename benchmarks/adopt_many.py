@@ -10,14 +10,14 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Adopting many LVs at once, compared with one manage after another.
+"""Measures adopting many LVs at once, and managing one after another.
 
 `python -m benchmarks.adopt_many [LVS]`, as root, from the top of the checkout.
 Adopts that many LVs with `openstack volume adoption`, kills the command in the
 middle, resumes it, and undoes it all; then manages and unmanages a tenth of
 the LVs with python-cinderclient, one after another, waiting for each. Prints
 the seconds that each way takes, their ratios, and whether all LVs have their
-names again.
+old names afterwards.
 """
 
 from __future__ import annotations
@@ -91,13 +91,9 @@ def _run(client: OpenStackClient, *arguments: object) -> float:
 
 def _kill_after(client: OpenStackClient, count: int,
                 plan: pathlib.Path) -> None:
-    process = client.start('volume', 'adoption', 'apply', plan, '--parallel',
-                           PARALLEL)
-    for line in process.stdout or ():
-        if line.startswith(f'[{count}/'):
-            break
-    process.kill()
-    process.wait()
+    with client.running('volume', 'adoption', 'apply', plan, '--parallel',
+                        PARALLEL, until=count) as process:
+        process.kill()
 
 
 def _one_after_another(cinder: CinderDeployment, lvs: list[str]

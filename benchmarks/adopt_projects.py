@@ -47,7 +47,8 @@ from tests.lab.volume_api import wait_for_pools
 
 LVS = 60
 HOST = 'lab@lvm#lvm'
-# Names of projects, by what the operator is in them.
+# The project in which the operator is an administrator, and the one in which
+# the operator is a member only.
 ADMIN, MEMBER = 'web', 'shop'
 
 
@@ -137,8 +138,8 @@ def _client(lab: Lab, project: str) -> cinderclient.Client:
 def _one_after_another(lab: Lab, lvs: list[str], project: str) -> float:
     """Return the seconds that a script needs to manage these LVs.
 
-    A script that manages in the other project, with a token for it, is
-    possible where the operator is an administrator in it.
+    Where the operator is an administrator in the project, the script manages
+    the LVs there, with a token for that project.
     """
     own = _client(lab, project if project == ADMIN else '')
     receiver = _client(lab, project) if project == MEMBER else None

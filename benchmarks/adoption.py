@@ -10,16 +10,16 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The cost of adopting an LV, compared with the LVM commands that it needs.
+"""Measures adopting an LV, compared with the LVM commands that it needs.
 
 `python -m benchmarks.adoption`, as root, from the top of the checkout. It
-first measures the drivers alone, this one and Cinder's own, on one LV of ever
-larger groups: the calls that Cinder makes to manage and to unmanage it. Then
-it adopts 200 LVs over HTTP, one after another and eight at once. All figures
-are multiples of a floor that is measured in turns with them: the bare commands
+first measures the drivers alone, this one and Cinder's own: the calls that
+Cinder makes to manage and unmanage one LV, in groups of several sizes. Then it
+adopts 200 LVs over HTTP, one after another and eight at once. All figures are
+multiples of a floor that is measured in turns with them: the bare commands
 lvs, lvchange, lvrename and lvs for a manage, and lvs, lvrename and lvchange
-for an unmanage. Neither can safely do with fewer: the LV is judged before,
-recorded, renamed, and checked after.
+for an unmanage. Fewer commands would not be safe: the LV has to be judged,
+recorded, renamed, and checked.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Taken(NamedTuple):
 
 
 class _Floor(NamedTuple):
-    """Seconds of the bare commands."""
+    """The seconds that the bare commands take."""
 
     manage: float
     unmanage: float
@@ -97,7 +97,7 @@ def _of_one(cinder: CinderInProcess, count: int) -> Iterator[measure.Row]:
 
         works: dict[str, Callable[[], Any]] = {
             'floor': lambda: _bare(vg, LV), 'ours': ours, 'theirs': theirs}
-        # The first starts the daemon.
+        # The first round starts the daemon.
         measure.turns(1, **works)
         found = measure.turns(ROUNDS, **works)
     managed, unmanaged = zip(*found['ours'], strict=True)
@@ -112,7 +112,8 @@ def _of_one(cinder: CinderInProcess, count: int) -> Iterator[measure.Row]:
 
 
 def _manage(driver: Any, volume: Any) -> None:
-    """As cinder/volume/flows/manager/manage_existing.py does."""
+    """Call the driver as cinder/volume/flows/manager/manage_existing.py does.
+    """
     reference = {'source-name': LV}
     driver.manage_existing_get_size(volume, reference)
     driver.manage_existing(volume, reference)
@@ -140,7 +141,7 @@ def _bare(vg: ScratchVolumeGroup, lv: str) -> _Floor:
 def _of_many() -> Iterator[measure.Row]:
     with (ScratchVolumeGroup('ours') as ours,
           ScratchVolumeGroup('theirs', beside=ours) as theirs):
-        # One more for the bare commands, one to start the daemons with.
+        # One more LV for the bare commands, and one to start the daemons with.
         bare, first = (f'lv-{2 * MANY + each:05}' for each in range(2))
         ours.populate(2 * MANY + 2)
         theirs.populate(2 * MANY + 2)
@@ -169,7 +170,7 @@ def _of_many() -> Iterator[measure.Row]:
 
 def _adopting(cinder: CinderDeployment, host: str, parallel: int,
               numbers: Iterator[int]) -> Callable[[], float]:
-    """Return a function that adopts the next batch: seconds for each LV."""
+    """Return a function that adopts a batch and returns the seconds per LV."""
     def adopt() -> float:
         names = [f'lv-{number:05}'
                  for number in itertools.islice(numbers, BATCH)]

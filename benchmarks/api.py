@@ -10,12 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Where the time of a listing over HTTP goes.
+"""Measures the parts of the time that a listing over HTTP takes.
 
 `python -m benchmarks.api`, as root, from the top of the checkout. Asks Cinder
-for a page of 1,000 entries, of groups of more and more LVs, none or half of
-them managed. All of Cinder is one process here, with messages in memory: what
-a message broker takes comes on top.
+for a page of 1,000 entries, in groups of several sizes, of which none or half
+of the LVs are managed. All of Cinder is one process here, with messages in
+memory; the time that a message broker takes is not included.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _rows() -> Iterator[measure.Row]:
 
 
 def _record(cinder: CinderDeployment, count: int) -> None:
-    """Make Cinder's database know the volumes that the LVs' names tell."""
+    """Record the volumes that have the LVs' names in Cinder's database."""
     volume = cinder.api.manage({'source-name': 'lv-00000'}).body['volume']
     cinder.api.wait(volume['id'], 'available')
     cinder.database.copy_volume(volume['id'],
@@ -85,7 +85,7 @@ def _parts(cinder: CinderDeployment) -> measure.Row:
 
 
 def _asked(cinder: CinderDeployment) -> dict[str, float]:
-    """Seconds of each part of one request, without what it holds."""
+    """Return the seconds of each part of a request, without its own parts."""
     written = cinder.log_path.stat().st_size
     replies = []
     total = measure.seconds(lambda: replies.append(

@@ -10,15 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What a listing costs, beside the one lvs command that it cannot do without.
+"""Measures a listing, beside the one lvs command that it cannot do without.
 
 `python -m benchmarks.listing`, as root, from the top of the checkout. For
-groups of more and more LVs, of several kinds, managed or not: the LVM commands
-of get_manageable_volumes, its time as a multiple of one bare lvs of the same
-fields, taken in turns, and what it uses. A page is what Cinder's API asks for,
-1,000 entries at most (osapi_max_limit). Cinder's own driver lists while that
-takes less than three minutes; what it would take then is estimated, and marked
-so.
+groups of several sizes and kinds, managed or not, it counts the LVM commands
+of get_manageable_volumes, compares its time with that of one bare lvs of the
+same fields, taken in turns, and measures its memory and CPU time. A page has
+the 1,000 entries that Cinder's API asks for at most (osapi_max_limit).
+Cinder's own driver is measured while a listing takes less than three minutes;
+for larger groups its time is estimated, and marked as such.
 """
 
 from __future__ import annotations
@@ -53,17 +53,18 @@ from tests.lab.service_conf import IN_TREE
 COUNTS = (10, 100, 1_000, 10_000, 50_000)
 PAGE = 1_000
 ROUNDS = 7
-# Where LVM itself takes long, the machine's noise is a small part of it.
+# Where LVM itself takes that many seconds, fewer rounds are enough: other work
+# of the machine makes less of a difference.
 SLOW, SLOW_ROUNDS = 5, 3
-# Cinder's own driver is not run when it is bound to take longer.
+# In seconds. Cinder's own driver is not run if it is estimated to take longer.
 PATIENCE = 180
 
 
 class Content(NamedTuple):
-    """What a group is full of.
+    """The kinds of LVs in a group.
 
-    :ivar thin: half of its LVs are thin, and half of those snapshots
-    :ivar managed: half of its LVs are Cinder's volumes
+    :ivar thin: whether half of them are thin, and half of those snapshots
+    :ivar managed: whether half of them are Cinder's volumes
     """
 
     thin: bool
@@ -75,18 +76,21 @@ class Content(NamedTuple):
 
 
 def volume_id(number: int) -> str:
-    """The id of the volume that has the LV of this number."""
+    """Return the ID of the volume that has the LV with this number."""
     return str(uuid.UUID(int=number))
 
 
 def name_of(managed: bool) -> Callable[[int], str]:
-    """The names of a group's LVs, by number."""
+    """Return a function that returns the name of the LV with a number."""
     return lambda number: (f'volume-{volume_id(number)}'
                            if managed and number % 2 else f'lv-{number:05}')
 
 
 def main(names: list[str]) -> None:
-    """Print a table of all; or of active LVs, which needs device-mapper."""
+    """Print a table of all kinds, or with `active` one of active LVs.
+
+    The latter needs device-mapper.
+    """
     if names == ['active']:
         with _cinder() as cinder:
             measure.publish('listing_active', 'Listing 1,000 active LVs',
@@ -136,7 +140,8 @@ def _active(cinder: CinderInProcess) -> Iterator[measure.Row]:
             driver = cinder.driver(vg, lvm_manage_without_device_mapper=False,
                                    lvm_manage_read_contents=contents)
             listing = _Listing(driver, [], PAGE)
-            yield {'active': {'n': 0, 'y': PAGE}[state], 'contents': contents,
+            yield {'active': {'n': 0, 'y': PAGE}[state],
+                   'contents': 'yes' if contents else 'no',
                    **_row(vg, PAGE, Content(False, False), 'page', listing),
                    **_disk_use(vg, listing)}
 
@@ -149,7 +154,7 @@ def _write_file_systems(vg: ScratchVolumeGroup) -> None:
         subprocess.run(['mkfs.ext4', '-q', image.name], check=True)
         data = pathlib.Path(image.name).read_bytes()
     with open(device, 'r+b') as disk:
-        # populate() puts them one after another.
+        # populate() places the LVs one after another.
         for number in range(PAGE):
             disk.seek(first + number * size)
             disk.write(data[:units.Mi])
@@ -159,7 +164,7 @@ def _write_file_systems(vg: ScratchVolumeGroup) -> None:
 def _disk_use(vg: ScratchVolumeGroup, listing: _Listing) -> measure.Row:
     """Count the reads of the physical volume, by LVM and by the driver.
 
-    The kernel drops what it has cached of a device when that is closed.
+    The kernel drops its cache of a device when the device is closed.
     """
     before = _reads(vg)
     listing()
@@ -186,14 +191,17 @@ def _fill(vg: ScratchVolumeGroup, count: int, content: Content) -> None:
 
 
 def _volumes(count: int) -> list[objects.Volume]:
-    """As cinder-volume hands them in: those of its database."""
+    """Return the volumes that cinder-volume would pass to the driver."""
     admin = context.get_admin_context()
     return [objects.Volume(admin, id=volume_id(number), _name_id=None)
             for number in range(1, count, 2)]
 
 
 class _Listing:
-    """A listing from the start; keeps what the last one was."""
+    """Lists from the start.
+
+    :ivar shown: the number of LVs in the last listing
+    """
 
     def __init__(self, driver: Any, known: list[objects.Volume],
                  limit: int) -> None:
@@ -201,7 +209,6 @@ class _Listing:
         self._known = known
         self._limit = limit
         self.shown = 0
-        self.commands = 0
 
     def __call__(self, marker: object = None) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self._driver.get_manageable_volumes(
@@ -211,7 +218,7 @@ class _Listing:
 
 
 class _Pages(_Listing):
-    """A listing of the whole, by markers."""
+    """Lists the whole group, page by page."""
 
     def __init__(self, driver: Any, known: list[objects.Volume]) -> None:
         super().__init__(driver, known, PAGE)
@@ -227,7 +234,7 @@ class _Pages(_Listing):
 
 def _row(vg: ScratchVolumeGroup, count: int, content: Content, what: str,
          listing: _Listing, rounds: int = ROUNDS) -> measure.Row:
-    # The first starts the daemon, and is counted.
+    # The commands of the first listing are counted, which starts the daemon.
     with measure.counted_commands() as commands:
         listing()
         number = commands()
@@ -268,7 +275,12 @@ def _in_tree(cinder: CinderInProcess, vg: ScratchVolumeGroup, count: int,
 
 
 def _estimated(done: list[tuple[int, float]], count: int) -> float:
-    """What it will take, by the power that the last two grew with."""
+    """Return the seconds to expect, if time is a power of the number of LVs.
+
+    The power is that of the last two listings.
+
+    :param done: the number of LVs and the seconds of each listing so far
+    """
     if len(done) < 2:
         return 0.0
     (few, less), (many, more) = done[-2:]
@@ -277,7 +289,8 @@ def _estimated(done: list[tuple[int, float]], count: int) -> float:
 
 
 def one_lvs(vg: ScratchVolumeGroup) -> float:
-    """Seconds of one bare lvs, of the fields that the driver asks for."""
+    """Return the seconds of a bare lvs with the fields that the driver reads.
+    """
     return measure.seconds(lambda: vg.lvm(
         'lvs', '--all', '--reportformat', 'json', '--units', 'b',
         '--nosuffix', '--binary', '--options', ','.join(FIELDS), vg.name))

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What the benchmarks share: taking turns, what work costs, and the results.
+"""Functions for benchmarks: measuring in turns, and publishing the results.
 
-A result is printed as a table, and written as JSON and as that table to the
-folder results, with what the machine is.
+A result is printed as a table, and written to the folder results, as that
+table and as JSON with a description of the machine.
 """
 
 from __future__ import annotations
@@ -51,12 +51,14 @@ Row = dict[str, Any]
 
 
 class Cost(NamedTuple):
-    """What one piece of work took.
+    """The cost of one piece of work.
 
     :ivar seconds: by the clock
-    :ivar service: seconds of processor, of this process, which is the
-        service; likewise of the privileged daemon, and of LVM's commands
-    :ivar service_memory: bytes resident at most, meanwhile; likewise daemon's
+    :ivar service: CPU seconds of this process, which stands for cinder-volume
+    :ivar daemon: CPU seconds of the privileged daemon
+    :ivar lvm: CPU seconds of LVM's commands
+    :ivar service_memory: the most bytes that were resident in this process
+    :ivar daemon_memory: likewise in the daemon
     """
 
     seconds: float
@@ -68,7 +70,7 @@ class Cost(NamedTuple):
 
 
 def turns(rounds: int, **works: Callable[[], Any]) -> dict[str, list[Any]]:
-    """What each returns in so many rounds; in each round all, one by one."""
+    """Return the results of each function, called in turn in each round."""
     found: dict[str, list[Any]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -77,20 +79,20 @@ def turns(rounds: int, **works: Callable[[], Any]) -> dict[str, list[Any]]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Return the seconds that the work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def cost(work: Callable[[], object]) -> Cost:
-    """What it takes, of this process and of its privileged daemon."""
+    """Return what the work costs this process and its privileged daemon."""
     service = psutil.Process()
     daemons = [process for process in psutil.process_iter(['cmdline'])
                if 'privsep' in ' '.join(process.info['cmdline'] or ())
                and cfg.CONF.config_file[0] in process.info['cmdline']]
     for process in (service, *daemons):
-        # From now on its peak is counted: proc(5), /proc/pid/clear_refs.
+        # Resets the peak, VmHWM: proc(5), /proc/pid/clear_refs.
         pathlib.Path(f'/proc/{process.pid}/clear_refs').write_text('5')
     before = _used(daemons)
     taken = seconds(work)
@@ -101,7 +103,7 @@ def cost(work: Callable[[], object]) -> Cost:
 
 
 def _used(daemons: Sequence[psutil.Process]) -> tuple[float, float, float]:
-    """Processor seconds of this process, of the daemons, and of commands."""
+    """Return CPU seconds of this process, of the daemons, and of commands."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     own, commands = 0.0, children.ru_utime + children.ru_stime
     for daemon in daemons:
@@ -120,7 +122,10 @@ def _peak(process: psutil.Process) -> int:
 
 @contextlib.contextmanager
 def counted_commands() -> Iterator[Callable[[], int]]:
-    """Tells how many LVM commands a driver of either kind has run."""
+    """Count the LVM commands that a driver of either kind runs.
+
+    :returns: a function that returns the number so far
+    """
     with (mock.patch.object(VolumeGroup, '_run_privileged',
                             side_effect=VolumeGroup._run_privileged,
                             autospec=True) as through_daemon,
@@ -130,7 +135,7 @@ def counted_commands() -> Iterator[Callable[[], int]]:
 
 
 def ratio(ours: Sequence[float], floor: Sequence[float]) -> Row:
-    """The columns for a ratio of figures that were taken in turns."""
+    """Return the columns for a ratio of seconds, measured in turns."""
     ratios = [our / low for our, low in zip(ours, floor, strict=True)]
     return {'times floor': round(statistics.median(ratios), 2),
             'spread': f'{min(ratios):.2f}..{max(ratios):.2f}',
@@ -139,9 +144,10 @@ def ratio(ours: Sequence[float], floor: Sequence[float]) -> Row:
 
 
 def mean_use(costs: Sequence[Cost]) -> Row:
-    """The columns for processor and memory.
+    """Return the columns for CPU time and memory.
 
-    A daemon's seconds are counted in hundredths: a mean of many tells more.
+    The kernel counts a daemon's CPU time in hundredths of a second, so the
+    mean of many rounds is more precise than one of them.
     """
     return {**{f'CPU {name}': round(statistics.mean(
         getattr(each, name) for each in costs), 3)
@@ -165,7 +171,7 @@ def publish(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were taken on."""
+    """Return a description of this machine and its software."""
     model = next((line.partition(':')[2].strip() for line
                   in pathlib.Path('/proc/cpuinfo').read_text().splitlines()
                   if line.startswith('model name')), platform.machine())

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Plots of what the benchmarks have found, from their JSON.
+"""Draws plots of the results in benchmarks/results.
 
 `python -m benchmarks.plots`, from the top of the checkout.
 """
@@ -31,8 +31,8 @@ _COLOURS = {'floor': '#777777', 'this': '#1b6ca8', 'in-tree': '#c8553d'}
 
 
 def main() -> None:
-    """Draw what there are results of."""
-    # The same figures make the same file.
+    """Draw a plot of each result that exists."""
+    # So that equal figures result in equal files.
     mpl.rcParams.update({'svg.hashsalt': 'benchmarks', 'svg.fonttype': 'none',
                          'axes.grid': True, 'grid.alpha': 0.3,
                          'axes.axisbelow': True})

@@ -10,13 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What it costs to become root: a privileged daemon, or sudo for each command.
+"""Measures two ways to become root: a daemon, or sudo for each command.
 
-`python -m benchmarks.privileges`, as root, from the top of the checkout. As
-operators run it, cinder-volume is a user who may do nothing. This driver runs
-commands through os-brick's daemon, which the first of them starts; Cinder's
-own driver reads by sudo and rootwrap. The command is an lvs of a group of 100
-LVs, a multiple of the same run by root, taken in turns.
+`python -m benchmarks.privileges`, as root, from the top of the checkout. On an
+operator's host, cinder-volume runs as a user without privileges. This driver
+runs commands through os-brick's daemon, which the first of them starts;
+Cinder's own driver reads LVs with sudo and rootwrap. The command is an lvs of
+a group of 100 LVs. It is compared with the same lvs run by root, in turns.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from tests.lab.scratch import ScratchVolumeGroup
 LVS = 100
 STARTS = 5
 ROUNDS = 10
-# As Cinder's rootwrap filters allow it.
+# Cinder's rootwrap filters allow it in this form.
 COMMAND = ('env', 'LC_ALL=C', 'lvs', '--noheadings', '--options', 'lv_name',
            'scratch')
 
@@ -83,7 +83,7 @@ def _bare(vg: ScratchVolumeGroup) -> list[float]:
 
 
 def _as_user(conf_path: pathlib.Path, vg: ScratchVolumeGroup) -> Any:
-    """What measure_as_user prints, in a new process of the user cinder."""
+    """Return what measure_as_user prints, in a process of the user cinder."""
     return json.loads(subprocess.run(
         ['unshare', '--mount', sys.executable, '-m', 'tests.lab.unprivileged',
          str(conf_path), str(vg.lvm_conf), 'benchmarks.privileges'],
@@ -91,7 +91,8 @@ def _as_user(conf_path: pathlib.Path, vg: ScratchVolumeGroup) -> Any:
 
 
 def measure_as_user(conf_path: str) -> None:
-    """Print the seconds of some runs, by the way to become root."""
+    """Print the seconds of several runs for each way to become root, as JSON.
+    """
     cfg.CONF(['--config-file', conf_path], project='cinder')
     helper = utils.get_root_helper()
     priv_context.init(root_helper=shlex.split(helper))

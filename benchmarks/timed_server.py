@@ -10,15 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The lab's Cinder, telling how long the parts of a listing take.
+"""The lab's Cinder, which prints how long the parts of a listing take.
 
-Each prints a line `spent {"PART": SECONDS}` when it is done. The call to
-cinder-volume holds the others, the driver holds LVM.
+A part that ends prints a line `spent {"PART": SECONDS}`. The call to
+cinder-volume includes the other parts, and the driver includes LVM.
 """
 
 from __future__ import annotations
 
-# First of all: it patches the standard library.
+# The first import, because it patches the standard library.
 from tests.lab import cinder_server
 
 # isort: split
@@ -32,23 +32,23 @@ from typing import Any
 
 from cinder import objects
 
-# cinder.volume.manager, imported below, wants them at once.
+# The import of cinder.volume.manager, below, needs them.
 objects.register_all()
 
 
-def _telling(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def timing(*args: Any, **kwargs: Any) -> Any:
         start = time.perf_counter()
         try:
             return function(*args, **kwargs)
         finally:
             spent = {part: time.perf_counter() - start}
             print(f'spent {json.dumps(spent)}', flush=True)
-    return told
+    return timing
 
 
-def _tell_of_parts() -> None:
+def _time_parts() -> None:
     from cinder.volume import manager
     from cinder.volume import rpcapi
 
@@ -60,9 +60,9 @@ def _tell_of_parts() -> None:
             ('volumes', manager.VolumeManager, '_get_my_volumes'),
             ('driver', LVMManageDriver, 'get_manageable_volumes'),
             ('lvm', VolumeGroup, '_run_privileged')):
-        setattr(owner, name, _telling(part, getattr(owner, name)))
+        setattr(owner, name, _timed(part, getattr(owner, name)))
 
 
 if __name__ == '__main__':
-    _tell_of_parts()
+    _time_parts()
     cinder_server.main(*sys.argv[1:])

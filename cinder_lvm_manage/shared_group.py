@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """SharedGroupLVMDriver: AnySizeLVMDriver on a group that several hosts share.
 
 LVM activates an LV of a shared group on one host at a time. An LV is active
@@ -70,22 +69,28 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
 
         :raises VolumeBackendAPIException: they do not
         """
-        self._check_cluster()
+        shared = self._is_shared()
         super().check_for_setup_error()
-        self._on_demand = (self._volume_group.inventory().shared
-                           and not self._is_thin)
+        # Only now, because lvm_type = auto is decided there.
+        self._on_demand = shared and not self._is_thin
         if self.cluster_name and self._peers is None:
             self._end_left_activations()
             self._peers = Peers(self, self.host, self.cluster_name)
             self._peers.listen()
 
-    @translated('start in the cluster')
-    def _check_cluster(self) -> None:
+    @translated('start')
+    def _is_shared(self) -> bool:
+        """Return whether other hosts may use the group.
+
+        :raises ClusterRefused: this backend cannot be in its cluster
+        """
+        inventory = self._volume_group.inventory()
         if self.cluster_name:
             settings = self.configuration
-            cluster.check(self._volume_group.inventory(), self.host,
-                          settings.lvm_type, CONF.coordination.backend_url,
+            cluster.check(inventory, self.host, settings.lvm_type,
+                          CONF.coordination.backend_url,
                           settings.lvm_manage_local_coordinator)
+        return inventory.shared
 
     @translated('deactivate LVs that an earlier process has left active')
     def _end_left_activations(self) -> None:
@@ -237,7 +242,10 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                        volume: objects.Volume, host: dict[str, Any],
                        *args: Any, **kwargs: Any
                        ) -> tuple[bool, dict[str, Any] | None]:
-        """Leave it to Cinder in a cluster, whose volumes are on no one host.
+        """Copy the LV to another group of this host, except in a cluster.
+
+        There, any host may get the request. Cinder then migrates the volume
+        by attaching it.
         """
         if self.cluster_name:
             return False, None
@@ -258,7 +266,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                     context, volume, connector, vg)
             except Exception:
                 if held and not exported:
-                    self._record_no_export(held)
+                    self._volume_group.change(
+                        held.lv.name, remove_tags=[Export(self.host).tag])
                 raise
             if held:
                 held.keep()
@@ -278,7 +287,9 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
               self._held(volume['name']) as held):
             super().remove_export(context, volume)
             if held:
-                self._record_no_export(held)
+                if tags := exports.tags_of(held.lv):
+                    self._volume_group.change(held.lv.name,
+                                              remove_tags=sorted(tags))
                 held.end()
 
     @translated('export volume {volume[id]} again')
@@ -385,12 +396,6 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             self._volume_group.change(held.lv.name, sorted(ours - tags),
                                       sorted(tags - ours))
         return ours <= tags
-
-    def _record_no_export(self, held: Held) -> None:
-        """Remove the tags that name an export."""
-        lv = self._volume_group.inventory().by_uuid[held.lv.uuid]
-        if tags := exports.tags_of(lv):
-            self._volume_group.change(lv.name, remove_tags=sorted(tags))
 
     @contextlib.contextmanager
     def _held(self, lv_name: str) -> Iterator[Held | None]:

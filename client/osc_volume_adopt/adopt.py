@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
+import functools
 from typing import Any
 
 from keystoneauth1 import exceptions as connection_errors
@@ -36,6 +37,7 @@ from osc_volume_adopt.plan import marker_of
 from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.plan import SnapshotEntry
 from osc_volume_adopt.projects import Projects
+from osc_volume_adopt.run import Marked
 from osc_volume_adopt.run import Outcome
 from osc_volume_adopt.run import Run
 from osc_volume_adopt.run import Subject
@@ -63,22 +65,34 @@ def find_requested(run: Run) -> None:
     if subjects:
         run.shown.say('Looking for what was created by requests without an '
                       f'answer: {len(subjects)}')
-    for subject in subjects:
-        _look_for(run, subject, subject.lv)
+    marked = run.ask_for((subject, functools.partial(_marked, subject))
+                         for subject in subjects)
+    for subject, theirs in zip(subjects, marked, strict=True):
+        _look_for(subject, subject.lv, theirs)
 
 
-def _look_for(run: Run, what: Subject, lv: Lv) -> str | None:
-    """Return the ID of what a request whose answer was lost has created."""
-    marker = marker_of(str(run.log.plan_id), what.source)
-    if what.snapshot:
-        volume_id = run.log.volume(what.source) or ''
-        marker = marker_of(str(run.log.plan_id), what.snapshot)
-        found = run.find(what, lv, marker, lambda: [
-            each for each in run.api.snapshots(volume_id)
-            if marker.items() <= each['metadata'].items()])
-    else:
-        found = run.find(what, lv, marker, lambda:
-                         run.api.volumes_with(marker))
+def _marker_of(what: Subject) -> dict[str, str]:
+    return marker_of(str(what.run.log.plan_id), what.snapshot or what.source)
+
+
+def _marked(what: Subject) -> list[dict[str, Any]]:
+    """Return the volumes or snapshots that are marked as what it is."""
+    api, marker = what.run.api, _marker_of(what)
+    if not what.snapshot:
+        return api.volumes_with(marker)
+    volume_id = what.run.log.volume(what.source) or ''
+    return [each for each in api.snapshots(volume_id)
+            if marker.items() <= each['metadata'].items()]
+
+
+def _look_for(what: Subject, lv: Lv, marked: Marked | None = None
+              ) -> str | None:
+    """Return the ID of what a request whose answer was lost has created.
+
+    :param marked: what _marked() has returned for it, if it was called
+    """
+    found = what.run.find(what, lv, _marker_of(what), lambda: _marked(what),
+                          marked)
     if found:
         what.record(State.MANAGING, volume=found)
     return found
@@ -89,20 +103,21 @@ def find_started(plan: Plan, record: Record, api: CinderApi) -> set[str]:
 
     Those whose request was not answered are looked for, once.
     """
+    requested = [(entry, api.volumes_with(marker_of(plan.id, entry.source)))
+                 for entry in plan.volumes
+                 if record.state(entry.source) is State.REQUESTED]
+    # One listing of a backend, made after these answers, serves all.
+    listed = functools.cache(lambda location: tuple(api.manageable(location)))
+    found = {entry.source: evidence.sort_out(api, Lv.of(entry), marked, listed)
+             for entry, marked in requested}
     return {entry.source for entry in plan.volumes
             if record.state(entry.source) in (
                 State.MANAGING, State.TRANSFERRING, State.ADOPTED)
             or (record.state(entry.source) is State.UNMANAGING
                 and api.volume(record.volume(entry.source) or ''))
-            or (record.state(entry.source) is State.REQUESTED
-                and _is_found(plan, entry, api))}
-
-
-def _is_found(plan: Plan, entry: Entry, api: CinderApi) -> bool:
-    found = evidence.sort_out(
-        api, Lv.of(entry), api.volumes_with(marker_of(plan.id, entry.source)),
-        api.manageable)
-    return bool(found.confirmed or found.pending)
+            or (entry.source in found
+                and (found[entry.source].confirmed
+                     or found[entry.source].pending))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +130,7 @@ class _Adoption:
     access: Projects
 
     def run(self) -> None:
-        """Adopt it.
+        """Adopt the LV of the entry.
 
         :raises OneVolumeError, openstack.exceptions.SDKException,
             keystoneauth1.exceptions.ClientException: it is not adopted
@@ -136,11 +151,11 @@ class _Adoption:
         :param request: has Cinder manage the LV
         """
         if what.state is State.FAILED and what.id:
-            # Otherwise that of the last attempt would remain.
+            # Otherwise the volume of the last attempt would remain.
             self.work.remove_failed(what)
         if what.state is State.UNMANAGING and self.work.wait(
                 what, f'Cinder is unmanaging the {what.noun}', 'available'):
-            # An undo was interrupted before it came that far.
+            # An undo was interrupted before its request was sent.
             what.record(State.MANAGING)
         if what.state not in (State.MANAGING, State.TRANSFERRING):
             request()
@@ -201,11 +216,11 @@ class _Adoption:
             if 400 <= (exc.status_code or 0) < 500:
                 what.record(State.FAILED, why=why)
                 raise
-            if _look_for(self.work, what, lv) is None:
+            if _look_for(what, lv) is None:
                 what.record(State.FAILED, why=why)
                 raise VolumeFailed(why) from exc
         except connection_errors.ClientException as exc:
-            if _look_for(self.work, what, lv) is None:
+            if _look_for(what, lv) is None:
                 raise OutcomeUnknown(
                     f'{exc}; no {what.noun} was created') from exc
         else:

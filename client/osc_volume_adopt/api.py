@@ -35,9 +35,8 @@ from osc_volume_adopt.snapshots import Snapshot
 _MICROVERSION = '3.17'
 _TRANSFERS = '3.55'
 _PAGE = 1000
-# In seconds without an answer: for ever is too long if the network drops
-# packets. A backend lists its LVs while the request waits, for as long as
-# Cinder's RPC timeout lets it.
+# Seconds to wait for an answer: if the network drops packets, none comes. A
+# backend lists its LVs while the request waits, up to Cinder's RPC timeout.
 _TIMEOUT = 120
 _TIMEOUT_OF_LISTING = 600
 
@@ -77,7 +76,7 @@ class VolumeType:
 
 
 class CinderApi:
-    """Cinder, with the token of whoever runs the command.
+    """Cinder, with the token of the user who runs the command.
 
     Each method raises openstack.exceptions.SDKException if the API refuses,
     and keystoneauth1's ClientException if it cannot be reached.
@@ -146,8 +145,8 @@ class CinderApi:
                         fields: Mapping[str, Any]) -> str:
         """Have Cinder manage an LV as a snapshot; return the snapshot's ID.
 
-        The snapshot belongs to the project of the token, whoever has the
-        volume.
+        The snapshot belongs to the project of the token, whichever project
+        owns the volume.
         """
         snapshot = {'volume_id': volume_id, 'ref': dict(reference), **fields}
         return str(self._request('POST', '/manageable_snapshots', json={
@@ -190,26 +189,26 @@ class CinderApi:
     def volumes_with(self, metadata: Mapping[str, str]
                      ) -> list[dict[str, Any]]:
         """Return the volumes of all projects that have this metadata."""
-        # A cloud may have this filter disabled (resource_filters.json), and
-        # must not be trusted with whose volumes these are.
-        return [volume for volume in self._pages('volumes', {
+        # A cloud may have disabled this filter (resource_filters.json), so
+        # the answer may have other volumes.
+        return [volume for volume in self._of_all('volumes', {
                     'metadata': str(dict(metadata))})
                 if metadata.items() <= volume['metadata'].items()]
 
     def volumes_in(self, project_id: str) -> Iterator[dict[str, Any]]:
         """Yield the volumes of a project."""
-        # A cloud may have this filter disabled, as above.
-        return (volume for volume in self._pages('volumes', {
+        # A cloud may have disabled this filter, too.
+        return (volume for volume in self._of_all('volumes', {
                     'project_id': project_id})
                 if volume['os-vol-tenant-attr:tenant_id'] == project_id)
 
     def all_volumes(self) -> Iterator[dict[str, Any]]:
         """Yield the volumes of all projects."""
-        return self._pages('volumes', {})
+        return self._of_all('volumes', {})
 
     def snapshots(self, volume_id: str) -> list[dict[str, Any]]:
         """Return a volume's snapshots."""
-        return [snapshot for snapshot in self._pages('snapshots', {
+        return [snapshot for snapshot in self._of_all('snapshots', {
                     'volume_id': volume_id})
                 if snapshot['volume_id'] == volume_id]
 
@@ -230,8 +229,8 @@ class CinderApi:
     def volume_types(self) -> dict[str, VolumeType]:
         """Return all volume types, public or not, by their names."""
         return {each['name']: VolumeType.from_api(each)
-                for each in self._request('GET', '/types', params={
-                    'is_public': 'None'})['volume_types']}
+                for each in self._pages('/types', 'volume_types', {
+                    'is_public': 'None'})}
 
     def default_volume_type(self) -> VolumeType | None:
         """Return the type of volumes for which none is given, if any."""
@@ -281,7 +280,7 @@ class CinderApi:
         try:
             found = identity.find_project(project_id)
         except (exceptions.SDKException, connection_errors.ClientException):
-            # Whoever may not see projects, or has no Keystone, has IDs.
+            # There is no Keystone, or it does not show projects to this user.
             return project_id
         return str(found.name) if found else project_id
 
@@ -308,8 +307,8 @@ class CinderApi:
         try:
             created = self._create_transfer(volume_id)
         except exceptions.BadRequestException:
-            # There may be an older one, which only its creator has the key
-            # to accept.
+            # There may be an older transfer. Only its creator has the key
+            # with which it can be accepted.
             self.cancel_transfer(volume_id)
             created = self._create_transfer(volume_id)
         try:
@@ -331,21 +330,29 @@ class CinderApi:
     def cancel_transfer(self, volume_id: str) -> None:
         """Cancel the volume's transfer, if there is one."""
         for each in self._request(
-                'GET', '/volume-transfers', params={'all_tenants': 1},
+                'GET', '/volume-transfers',
+                params={'all_tenants': 1, 'volume_id': volume_id},
                 microversion=_TRANSFERS)['transfers']:
             if each['volume_id'] == volume_id:
                 self._request('DELETE', f"/volume-transfers/{each['id']}",
                               microversion=_TRANSFERS)
 
-    def _pages(self, collection: str,
+    def _of_all(self, collection: str,
+                query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Yield what all projects have."""
+        return self._pages(f'/{collection}/detail', collection,
+                           {'all_tenants': '1', **query})
+
+    def _pages(self, path: str, collection: str,
                query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Yield what all projects have, following the links of each page."""
-        page: Mapping[str, Any] | None = {'all_tenants': 1, **query}
+        """Yield a collection, following the links of each page."""
+        page: Mapping[str, str] | None = query
         while page is not None:
-            body = self._request('GET', f'/{collection}/detail', params=page)
+            body = self._request('GET', path, params=page)
             yield from body[collection]
-            following = [link['href']
-                         for link in body.get(f'{collection}_links', ())
+            # volumes_links, snapshots_links or volume_type_links.
+            following = [link['href'] for name, links in body.items()
+                         if name.endswith('_links') for link in links
                          if link['rel'] == 'next']
             # Behind a proxy the link's host may be unreachable: only its
             # query is used.

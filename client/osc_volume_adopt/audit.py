@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Where Cinder's volumes and the LVs of a backend do not fit together.
+"""Where Cinder's volumes and the LVs of a backend do not match.
 
-All is decided by what the driver lists and what Cinder's API says. The
-metadata of volumes do not count: the project that owns a volume can write it.
+What counts is what the driver lists and what Cinder's API says. The metadata
+of volumes does not: the project that owns a volume can write it.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ CODES: Mapping[str, str] = {
     'id-in-name': 'an LV with the ID of a volume in its name, in another form '
                   'than Cinder gives',
 }
-# Of the driver's reasons against managing an LV, those that are problems of
-# one that is managed, or was.
+# Those of the driver's reasons that are problems of an LV that is managed, or
+# was.
 _REASONS = ('manage-incomplete', 'owner-in-error',
             'already-managed-elsewhere', 'id-in-name')
 
@@ -95,7 +95,7 @@ class Inventory:
     @classmethod
     def read(cls, api: CinderApi, location: Location,
              services: Iterable[Service]) -> Inventory:
-        """Read it.
+        """Return the inventory of a backend, as it is now.
 
         :param services: those that run the backend
         """
@@ -109,7 +109,7 @@ class Inventory:
             *api.manageable(location))}
         lvs = list(listed.values())
         with_lv = {lv.cinder_id for lv in lvs}
-        # Those that are gone by now, or have changed, were in work.
+        # Cinder was working on those that are gone or changed by now.
         missing = {volume['id'] for volume in volumes
                    if volume['id'] not in with_lv and _is_settled(volume)
                    and _is_unchanged(volume, api.volume(volume['id']))}
@@ -117,7 +117,7 @@ class Inventory:
 
 
 def findings(inventory: Inventory) -> Iterator[Finding]:
-    """Yield what does not fit together."""
+    """Yield what does not match."""
     for volume in inventory.volumes:
         if volume['id'] in inventory.missing:
             yield _without_lv(volume)
@@ -222,8 +222,8 @@ def _managed(lv: Manageable, volume: Mapping[str, Any] | None
             'lv-renamed', lv.name, owner,
             f'LV {lv.name} belongs to volume {owner}, but has another name '
             'than Cinder gave it.',
-            f'Rename it back with `lvrename`, to the name for {known_as}; by '
-            'default volume- and the ID')
+            f'Rename it with `lvrename` to the name that Cinder gives '
+            f'{known_as}: by default volume- and the ID')
     if _is_settled(volume) and lv.size is not None and (
             lv.gib != volume['size']):
         yield Finding(

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What backends answer to the workers of a run, asked as rarely as can be."""
+"""Answers of backends, which all workers of a run share."""
 
 from __future__ import annotations
 
@@ -39,24 +39,32 @@ class Listings:
         self._latest: dict[tuple[str, Location],
                            tuple[float, tuple[Manageable, ...]]] = {}
 
-    def volumes(self, location: Location) -> tuple[Manageable, ...]:
-        """Return the LVs as they are listed from now on."""
-        return self._listed('volumes', location, lambda: tuple(
+    def volumes(self, location: Location, since: float | None = None
+                ) -> tuple[Manageable, ...]:
+        """Return the LVs, as listed after a moment.
+
+        :param since: the moment, by time.monotonic(); None for now
+        """
+        return self._listed('volumes', location, since, lambda: tuple(
             self._api.manageable(location)))
 
-    def snapshots(self, location: Location) -> tuple[Manageable, ...]:
-        """Return the LVs of snapshots as they are listed from now on."""
-        return self._listed('snapshots', location, lambda: tuple(
+    def snapshots(self, location: Location, since: float | None = None
+                  ) -> tuple[Manageable, ...]:
+        """Return the LVs of snapshots, as listed after a moment.
+
+        :param since: the moment, by time.monotonic(); None for now
+        """
+        return self._listed('snapshots', location, since, lambda: tuple(
             snapshot.lv for snapshot in
             self._api.manageable_snapshots(location)))
 
-    def _listed(self, what: str, location: Location,
+    def _listed(self, what: str, location: Location, since: float | None,
                 ask: Callable[[], tuple[Manageable, ...]]
                 ) -> tuple[Manageable, ...]:
-        wanted = time.monotonic()
+        since = time.monotonic() if since is None else since
         with self._lock:
             started, lvs = self._latest.get((what, location), (0.0, ()))
-            if started < wanted:
+            if started < since:
                 started = time.monotonic()
                 lvs = ask()
                 self._latest[what, location] = started, lvs
@@ -87,6 +95,6 @@ class Services:
         except errors.BackendError as exc:
             return str(exc)
         except errors.API_ERRORS:
-            # Whoever waits for the volume meets the same error.
+            # The worker that waits for the volume meets the same error.
             return ''
         return ''

@@ -49,6 +49,7 @@ from osc_volume_adopt.snapshots import Snapshot
 
 LOG = logging.getLogger(__name__)
 
+
 def require_service(api: CinderApi, location: Location) -> list[Service]:
     """Return the services that run the backend.
 
@@ -70,15 +71,18 @@ def require_service(api: CinderApi, location: Location) -> list[Service]:
     if not any(each.up for each in running):
         seen = max(each.last_seen for each in running)
         remedy = 'Start it, then retry.'
-        clusters = {each.cluster for each in running if location.host}
-        if any(each.up and each.cluster in clusters for each in services
-               if each.cluster):
-            remedy = (f'Start it, or let another service of its cluster do '
-                      f'the work: use cluster {clusters.pop()}.')
+        clusters = {each.cluster for each in running if each.cluster}
+        # Not the cluster: Cinder's API refuses requests for it while the
+        # service that it recorded first is down.
+        others = [each.host for each in services
+                  if each.up and each.cluster in clusters]
+        if others:
+            remedy = ('Start it, or let another service of its cluster do '
+                      f'the work: use host {others[0]}.')
         raise BackendError(
             f'The cinder-volume service of {backend} is down (last seen '
             f'{seen}). {remedy}')
-    # In a cluster, Cinder goes by whether the cluster is enabled.
+    # In a cluster, only the cluster can be disabled.
     if not any(each.enabled or each.cluster for each in running):
         raise BackendError(
             f'The cinder-volume service of {backend} is disabled. Enable it '
@@ -88,12 +92,12 @@ def require_service(api: CinderApi, location: Location) -> list[Service]:
 
 
 def require_pool(api: CinderApi, location: Location) -> None:
-    """Ensure that the backend is up, and that it has the pool, if any.
+    """Ensure that the backend is up, and has the pool, if one is named.
 
-    Cinder lists the LVs of a backend whatever pool is named, and manages them
-    without one in any pool that is suitable.
+    Cinder ignores the pool when it lists the LVs of a backend. If none is
+    named, it manages them in any suitable pool.
 
-    :raises BackendError: it has not
+    :raises BackendError: the backend is not up, or does not have the pool
     """
     services = require_service(api, location)
     backend, _, pool = location.name.partition('#')
@@ -178,7 +182,7 @@ class _Types:
     def __init__(self, location: Location, api: CinderApi,
                  access: Projects, services: Iterable[Service]) -> None:
         self._location = location
-        # The scheduler goes by a cluster, where there is one.
+        # In a cluster, the scheduler knows only the cluster's pools.
         self._clusters = {each.cluster for each in services if each.cluster}
         self._backends = {location.name, *self._clusters}
         self._api = api
@@ -236,7 +240,7 @@ class _Types:
                 entry.source, f'run `openstack volume type set --project '
                               f'{owner} {shlex.quote(found.name)}`')
         provisioning = found.extra_specs.get('provisioning:type')
-        # Its rule type-provisioning; other drivers have rules of their own.
+        # This is its rule type-provisioning. Other drivers have other rules.
         if (lv and lv.driver == LVM_MANAGE and lv.provisioning
                 and provisioning not in (None, lv.provisioning)):
             yield Problem(

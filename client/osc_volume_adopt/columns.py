@@ -42,13 +42,22 @@ class SizeColumn(cliff_columns.FormattableColumn):  # type: ignore[type-arg]
         return '' if self._value is None else text.size(self._value)
 
 
+# Older releases of cliff have no generic class.
+class OptionalColumn(cliff_columns.FormattableColumn):  # type: ignore[type-arg]
+    """A text, or None: null for programs, and nothing for people."""
+
+    def human_readable(self) -> str:
+        """Return the text."""
+        return self._value or ''
+
+
 @dataclasses.dataclass(frozen=True)
 class Column:
     """A column of the list.
 
     :ivar cell: what it shows of an LV
     :ivar description: what that is, in a sentence without its subject
-    :ivar sort_by: by what it is sorted, if not by the cell
+    :ivar sort_by: what it is sorted by, if not the cell
     :ivar in_table: whether a table for people has it by default
     """
 
@@ -88,7 +97,7 @@ COLUMNS = (
     Column('Tags', lambda lv: lv.tags, 'the tags of the LV', in_table=False),
     Column('Source ID', lambda lv: lv.source_id, 'the UUID of the LV',
            in_table=False),
-    Column('Cinder ID', lambda lv: lv.cinder_id,
+    Column('Cinder ID', lambda lv: OptionalColumn(lv.cinder_id),
            'the ID of the volume that has the LV, if Cinder manages it',
            sort_by=lambda lv: lv.cinder_id or '', in_table=False),
     Column('Backend', lambda lv: lv.location.name,

@@ -273,7 +273,6 @@ class PlanAdoption(Command):
                  *problems.grouped(found)]))
         return 0
 
-
     def _warn_of_snapshots(self, plan: Plan,
                            lvs: Iterable[Manageable]) -> None:
         """Warn of snapshots that the plan leaves unmanaged."""

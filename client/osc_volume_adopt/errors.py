@@ -48,7 +48,7 @@ class ChecksFailed(AdoptionError):
 
 
 class OneVolumeError(AdoptionError):
-    """What concerns one volume, whose texts are equal for equal causes.
+    """An error of one volume; equal causes have equal texts.
 
     :ivar remedy: what to do about it, or which volume it is; empty if there
         is nothing to add

@@ -10,12 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Which volume or snapshot has an LV, by what only operators can write.
+"""Which volume or snapshot has an LV, from what only operators can write.
 
-Projects can write the metadata of their volumes, and so can mark any volume as
-that of an LV of somebody's plan. The mark is where to look; what confirms it
-is the backend's listing, in which the driver names the volume that has the LV
-with a given UUID.
+A project can write the metadata of its volumes, so it can mark any of them as
+the volume of an LV in somebody's plan. A mark only says where to look. The
+backend's listing confirms it: there, the driver names the volume that has the
+LV with a given UUID.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Lv:
 
     :ivar uuid: empty with drivers that do not report the UUID of an LV that
         has a volume
-    :ivar name: before it was adopted
+    :ivar name: its name before it was adopted
     """
 
     location: Location
@@ -65,7 +65,7 @@ class Lv:
 
     @classmethod
     def from_journal(cls, content: Mapping[str, Any]) -> Lv:
-        """Return what as_dict returned; an LV without UUID for nothing."""
+        """Return the LV of as_dict; one without a UUID if nothing is known."""
         return cls(Location(content.get('host'), content.get('cluster')),
                    content.get('uuid', ''), content.get('name', ''))
 
@@ -78,11 +78,11 @@ class Lv:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What volumes are that are marked as that of one LV.
+    """The volumes that are marked as the volume of one LV.
 
-    :ivar confirmed: those that are; more than one is for a person to decide
-    :ivar pending: those that Cinder is still managing an LV as
-    :ivar strangers: those that somebody else has marked
+    :ivar confirmed: those that have the LV; among several, a person decides
+    :ivar pending: those that Cinder is still creating
+    :ivar strangers: those that do not have the LV
     """
 
     confirmed: tuple[Volume, ...] = ()
@@ -92,9 +92,9 @@ class Finding:
 
 def sort_out(api: CinderApi, lv: Lv, marked: Iterable[Volume],
              listed: Callable[[Location], Iterable[Manageable]]) -> Finding:
-    """Return which of the marked volumes is that of the LV.
+    """Return which of the marked volumes has the LV.
 
-    :param listed: lists a backend's LVs; called if anything is marked
+    :param listed: lists a backend's LVs; only called if anything is marked
     """
     marked = tuple(marked)
     if not marked:
@@ -112,7 +112,7 @@ def holders(lvs: Iterable[Manageable]) -> dict[str, str]:
 
 def judge(lv: Lv, marked: Iterable[Volume], holder: str | None,
           own_project: str) -> Finding:
-    """Return which of the marked volumes is that of the LV.
+    """Return which of the marked volumes has the LV.
 
     :param holder: ID of the volume that has the LV, as its driver says
     :param own_project: the operator's
@@ -138,16 +138,16 @@ def judge(lv: Lv, marked: Iterable[Volume], holder: str | None,
 
 
 def stranger(volume: Volume, marker: Mapping[str, str]) -> str:
-    """Return that the volume is marked, but does not have the LV."""
+    """Return the message about a marked volume that does not have the LV."""
     mark = ', '.join(f'{key}={value}' for key, value in marker.items())
     noun = 'snapshot' if 'volume_id' in volume else 'volume'
     return (f"Ignored {noun} {volume['id']} of project "
             f'{project_of(volume)}: it has the property {mark}, which its '
-            'project can write, but not that LV')
+            'project can write, but it does not have that LV')
 
 
 def _is_incomplete(volume: Volume) -> bool:
-    """Return whether Cinder has not managed an LV as this volume yet.
+    """Return whether Cinder has not completed the manage of this volume.
 
     Until then a volume has no size. No project can create such a volume, and
     unmanaging it changes no LV. A snapshot always has its volume's size.

@@ -39,7 +39,7 @@ class State(enum.Enum):
     MANAGING = 'managing'
     TRANSFERRING = 'transferring'
     ADOPTED = 'adopted'
-    # It has a volume as long as Cinder still has the failed one.
+    # It has a volume until the failed one is removed from Cinder.
     FAILED = 'failed'
     UNMANAGING = 'unmanaging'
     UNMANAGED = 'unmanaged'
@@ -106,7 +106,8 @@ class Record:
 
         :raises JournalError: it is the journal of another plan
         """
-        # A line that was cut off was not on the disk when it mattered.
+        # A step begins after its line is on the disk, so no step belongs to
+        # a line that was cut off.
         complete = text[:text.rfind('\n') + 1]
         if not complete and self.plan_id and (
                 _first_line(self.plan_id).startswith(text)):
@@ -191,6 +192,11 @@ class RunJournal(Record):
                                f'{exc}') from exc
 
 
+def path_of(plan: pathlib.Path) -> pathlib.Path:
+    """Return the path of the journal of a plan, which is beside it."""
+    return plan.with_name(f'{plan.name}.journal')
+
+
 def read(path: pathlib.Path, plan_id: str) -> Record:
     """Return what a plan's journal says, and write nothing.
 
@@ -209,7 +215,7 @@ def read(path: pathlib.Path, plan_id: str) -> Record:
 
 
 def peek(path: pathlib.Path, plan_id: str) -> tuple[Record, bool]:
-    """Return what a plan's journal says now, and whether a run has it.
+    """Return what a plan's journal says now, and whether a run uses it.
 
     :raises JournalError: it is of another plan, or cannot be read
     """

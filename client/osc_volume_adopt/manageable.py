@@ -39,7 +39,7 @@ _ATTRIBUTES = ('driver', 'reasons', 'source_id', 'size_bytes',
 
 @dataclasses.dataclass(frozen=True)
 class Location:
-    """A backend, which is a host or a cluster; the other one is None.
+    """A backend, named by a host or by a cluster; the other one is None.
 
     :ivar host: host@backend#pool; the pool may be missing
     :ivar cluster: cluster@backend#pool; the pool may be missing
@@ -77,7 +77,7 @@ class Reason:
     :ivar kind: already-managed, unsafe or type-mismatch; empty likewise
     :ivar why: a sentence without its subject, which is the LV; or, with other
         drivers, all that they report
-    :ivar remedy: what to do about it; empty likewise
+    :ivar remedy: what to do about it; empty if nothing is reported
     """
 
     code: str
@@ -180,7 +180,7 @@ class Manageable:
 
     @property
     def identity(self) -> Identity:
-        """What no other LV has, on any backend."""
+        """What identifies the LV among those of all backends."""
         return self.location, frozenset(self.reference.items())
 
     @property

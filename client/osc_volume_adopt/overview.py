@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""openstack volume adoption, without another word: what there is."""
+"""The command openstack volume adoption, which lists the others."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ class Adoption(Command):
 
   list, show        what can be adopted, and why the rest cannot
   plan              write a plan, which you can edit
-  apply             check the plan, and adopt its volumes; resumes itself
+  apply             check the plan and adopt its volumes, or resume that
   status, report    what became of the plan
-  undo, recover     the way back, also if the journal is lost
-  audit             whether Cinder's volumes and the LVs fit together
+  undo              unmanage the volumes that were adopted
+  recover           write a lost journal again, which apply and undo need
+  audit             whether Cinder's volumes and the LVs match
 """
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:

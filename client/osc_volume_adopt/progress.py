@@ -18,6 +18,7 @@ from time to time while no volume is completed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -89,7 +90,7 @@ class Progress:
         self._lock = threading.Lock()
         self._waits: dict[str, tuple[str, float]] = {}
         self._count = 0
-        self._failed = 0
+        self._unsuccessful: Counter[str] = Counter()
         self._total = 0
         self._pace = Pace()
         self._news = time.monotonic()
@@ -145,21 +146,26 @@ class Progress:
                 self._waits[source] = what, time.monotonic()
 
     def done(self, source: str, what: str) -> None:
-        """Report a success, which the bar alone shows."""
-        self._complete(source, what, failed=False)
+        """Report a success; on a terminal, only the bar shows it."""
+        self._complete(source, what, '')
 
     def failed(self, source: str, what: str) -> None:
-        """Report anything else."""
-        self._complete(source, what, failed=True)
+        """Report a failure."""
+        self._complete(source, what, 'failed')
 
-    def _complete(self, source: str, what: str, failed: bool) -> None:
+    def unknown(self, source: str, what: str) -> None:
+        """Report that the outcome for a volume is unknown."""
+        self._complete(source, what, 'with unknown outcome')
+
+    def _complete(self, source: str, what: str, problem: str) -> None:
         with self._lock:
             self._waits.pop(source, None)
             self._count += 1
-            self._failed += failed
+            if problem:
+                self._unsuccessful[problem] += 1
             self._pace.complete()
             terminal = self._bar.console.is_terminal
-            if failed or not terminal:
+            if problem or not terminal:
                 self._say(f'[{self._count}/{self._total}] {source}: {what}')
             if terminal:
                 self._bar.advance(self._task)
@@ -174,7 +180,9 @@ class Progress:
             self._stderr.flush()
 
     def _status(self) -> str:
-        parts = [f'{self._failed} failed'] if self._failed else []
+        # The bar asks for it without the lock.
+        parts = [f'{count} {problem}' for problem, count
+                 in sorted(dict(self._unsuccessful).items())]
         return '; '.join([*parts, self._pace.describe(
             self._total - self._count)])
 

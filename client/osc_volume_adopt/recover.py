@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What a lost journal said, from Cinder's volumes and the backends' listings.
+"""Rebuilds a lost journal from Cinder's volumes and the backends' listings.
 
 The property adopted_by_plan says which volumes to look at. Projects can write
-it, so that a volume counts only if its backend lists it as the one that has
-the LV of the plan, by the LV's UUID; see evidence.py.
+it, so a volume counts only if its backend lists it as the one that has the LV
+of the plan, by the LV's UUID; see evidence.py.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Found:
     """What is known of the LVs of a plan.
 
     :ivar problems: volumes for a person to look at, which are not recorded
-    :ivar left: LVs that no volume has
+    :ivar left: LVs that were not adopted
     """
 
     volumes: list[Recovered] = dataclasses.field(default_factory=list)
@@ -73,7 +73,7 @@ class Found:
 
 
 def find(api: CinderApi, plan: Plan, unmarked: bool) -> Found:
-    """Return which volumes the plan has become.
+    """Return the volumes that were adopted with the plan.
 
     :param unmarked: also count volumes without the plan's property
     """
@@ -129,7 +129,7 @@ class _Search:
             else:
                 known.add(volume['id'])
                 found.volumes.append(self._recovered(entry, volume))
-        # Those of LVs that are not in the plan, or not any more.
+        # Volumes of LVs that are not in the plan, or no longer.
         prefix = marker_of(self._plan.id, '')[METADATA_KEY]
         planned = {marker_of(self._plan.id, entry.source)[METADATA_KEY]
                    for entry in self._plan.volumes}
@@ -154,7 +154,7 @@ class _Search:
         confirmed = finding.confirmed or finding.pending
         if len(confirmed) > 1:
             found.problems.append(Problem(
-                'several volumes could be that of the LV', entry.source,
+                'several volumes may have the LV', entry.source,
                 ', '.join(each['id'] for each in confirmed)))
             return None
         if confirmed:

@@ -12,8 +12,8 @@
 
 """A report about a plan and what became of it, as HTML and as Markdown.
 
-Names, labels and descriptions in it come from whoever wrote to the storage or
-to Cinder: in HTML Jinja2 escapes them, in Markdown _markdown().
+Names, labels and descriptions in it were written by others, to the storage or
+to Cinder. Jinja2 escapes them in HTML, and _markdown() in Markdown.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from osc_volume_adopt.status import EntryStatus
 
 @dataclasses.dataclass(frozen=True)
 class Sum:
-    """What several LVs have together.
+    """How many LVs there are, and their sizes added up.
 
+    :ivar gib: as Cinder records them
     :ivar size: in bytes, of those whose size is known
     """
 
@@ -59,8 +60,9 @@ class Sum:
 class Row:
     """A line of the report: an LV and its volume.
 
-    :ivar volume: its name, or the one that is planned
-    :ivar project: its name, or its ID if the name is not known
+    :ivar volume: the volume's name; before the adoption, the planned one
+    :ivar project: the name of the volume's project, or the project's ID if
+        the caller may not see the name
     """
 
     lv: str
@@ -82,8 +84,8 @@ class Report:
     """What the templates show.
 
     :ivar plan: the plan's ID
-    :ivar sums: by condition, the LVs that are in it
-    :ivar by_project: of the volumes that are done
+    :ivar sums: of the LVs in each condition
+    :ivar by_project: of the volumes that are done, by their project's name
     """
 
     title: str

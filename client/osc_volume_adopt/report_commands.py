@@ -24,8 +24,10 @@ from typing import Any
 from cliff import columns as cliff_columns
 from osc_lib.command import command
 
+from osc_volume_adopt import arguments
 from osc_volume_adopt import audit
 from osc_volume_adopt import check
+from osc_volume_adopt import columns
 from osc_volume_adopt import journal
 from osc_volume_adopt import problems
 from osc_volume_adopt import status
@@ -86,7 +88,7 @@ class StatusAdoption(Command, command.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        _add_plan(parser)
+        arguments.add_plan(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace
@@ -99,13 +101,14 @@ class StatusAdoption(Command, command.ShowOne):
         for condition in Condition:
             shown[condition.value.title()] = status.count(found, condition)
         last = max((each.since for each in found), default=0)
-        shown['Last Step'] = _time(last) if last else None
+        shown['Last Step'] = columns.OptionalColumn(
+            _time(last) if last else None)
         shown['Details'] = _Statuses(found)
         return tuple(shown), tuple(shown.values())
 
 
 class ReportAdoption(Command):
-    """Write a report about a plan: what became of which LV, and sums.
+    """Write a report about a plan: what became of each LV, and totals.
 
     Without options, it is printed as Markdown, for example for a change
     ticket.
@@ -118,7 +121,7 @@ class ReportAdoption(Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        _add_plan(parser)
+        arguments.add_plan(parser)
         parser.add_argument('--title', metavar='<title>',
                             help='title of the report (default: the name of '
                                  'the plan file)')
@@ -150,7 +153,7 @@ class ReportAdoption(Command):
 
 
 class AuditAdoption(Command, command.Lister):
-    """List where Cinder's volumes and the LVs of a backend do not fit.
+    """List where Cinder's volumes and the LVs of a backend do not match.
 
     For example, volumes whose LV is missing, LVs that Cinder named and no
     longer knows, and adoptions that were interrupted. Nothing is changed.
@@ -191,17 +194,12 @@ class AuditAdoption(Command, command.Lister):
                  for each in self._found])
 
 
-def _add_plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('plan', metavar='<plan>', type=pathlib.Path,
-                        help='plan file, as written by the plan command')
-
-
 def _statuses(self: Command, path: pathlib.Path
               ) -> tuple[Plan, bool, list[EntryStatus]]:
     """Return the plan, whether a run is in progress, and the statuses."""
     plan = Plan.load(path)
     record, is_running = journal.peek(
-        path.with_name(path.name + '.journal'), plan.id)
+        journal.path_of(path), plan.id)
     volumes = {volume['id']: volume for volume in self.api.all_volumes()}
     return plan, is_running, status.of(plan, record, is_running, volumes)
 

@@ -26,6 +26,7 @@ import dataclasses
 import threading
 import time
 from typing import Any
+from typing import NamedTuple
 from typing import TypeVar
 
 from keystoneauth1 import exceptions as connection_errors
@@ -47,11 +48,21 @@ from osc_volume_adopt.problems import Problem
 from osc_volume_adopt.progress import Progress
 
 _LONGEST_PAUSE = 3
-# With these it is pointless to start another volume.
+# After one of these, no other volume would succeed.
 _UNAUTHORIZED = (401, 403)
 # Answers of a proxy, or of Cinder, while a service behind it is unavailable.
 _UNAVAILABLE = (502, 503, 504)
 T = TypeVar('T')
+
+
+class Marked(NamedTuple):
+    """Volumes or snapshots that have the property of an LV's plan.
+
+    :ivar at: when all of them were known, by time.monotonic()
+    """
+
+    volumes: tuple[evidence.Volume, ...]
+    at: float
 
 
 class _NotStarted(Exception):
@@ -62,7 +73,7 @@ class _NotStarted(Exception):
 class Outcome:
     """What became of each LV.
 
-    :ivar unknown: those for which Cinder has not reported it
+    :ivar unknown: those whose outcome Cinder has not reported
     :ivar left: those that the run did not start, because it stopped
     :ivar stopped: why it stopped; empty if it did not
     """
@@ -165,10 +176,11 @@ class Run:
         equal = [each.source for each in kind.values()
                  if each.text == problem.text]
         kind[problem.source] = problem
-        self.shown.failed(
-            problem.source,
-            f'{word}, for the same reason as {equal[0]}' if equal
-            else f'{word}: {problem.explained}')
+        report = (self.shown.failed if kind is self.outcome.failed
+                  else self.shown.unknown)
+        report(problem.source,
+               f'{word}, for the same reason as {equal[0]}' if equal
+               else f'{word}: {problem.explained}')
 
     def _stop(self, why: str) -> None:
         self.outcome.stopped = self.outcome.stopped or why
@@ -215,24 +227,27 @@ class Run:
             raise OutcomeUnknown(errors.explain(exc)) from exc
 
     def find(self, what: Subject, lv: Lv, marker: Mapping[str, str],
-             ask: Callable[[], Iterable[dict[str, Any]]]) -> str | None:
+             ask: Callable[[], Iterable[evidence.Volume]],
+             marked: Marked | None = None) -> str | None:
         """Return the ID of what a request whose answer was lost has created.
 
         :param marker: the metadata of the request
         :param ask: returns all volumes or snapshots with this metadata
+        :param marked: an earlier answer to that, if there is one
         """
         arrived = (self.log.since(what.source, what.snapshot) + self.arrival)
         deadline = time.monotonic() + self.timeout
-        listed = (self._listings.snapshots if what.snapshot
-                  else self._listings.volumes)
         while True:
-            found = self.retrying(what.source, lambda: evidence.sort_out(
-                self.api, lv, ask(), listed))
+            # An answer without volumes may have come before them.
+            if not (marked and marked.volumes):
+                marked = self.ask_for([(what, ask)])[0]
+            found = self._sort_out(what, lv, marked)
+            marked = None
             self._name_strangers(found.strangers, marker)
             if len(found.confirmed) > 1:
                 ids = ', '.join(each['id'] for each in found.confirmed)
                 raise OutcomeUnknown(
-                    f'several {what.noun}s could be that of the LV',
+                    f'several {what.noun}s may have the LV',
                     f'they are {ids}; find out which one has the LV, and '
                     f'remove the property {next(iter(marker))} from the '
                     'others')
@@ -240,12 +255,32 @@ class Run:
                 return str(found.confirmed[0]['id'])
             if found.pending and time.monotonic() > deadline:
                 raise OutcomeUnknown(
-                    f'Cinder is still creating a {what.noun} that may be that '
-                    'of the LV', f"it is {found.pending[0]['id']}")
+                    f'Cinder is still creating a {what.noun} that may get '
+                    'the LV', f"it is {found.pending[0]['id']}")
             if not found.pending and time.time() >= arrived:
                 return None
             self.shown.wait(what.source, 'a request was not answered')
             self._pause(1)
+
+    def ask_for(self, searches: Iterable[tuple[
+            Subject, Callable[[], Iterable[evidence.Volume]]]]
+            ) -> list[Marked]:
+        """Return the answers to several searches for marked volumes.
+
+        One listing of a backend, made after the last answer, serves all.
+        """
+        answers = [tuple(self.retrying(what.source, ask))
+                   for what, ask in searches]
+        now = time.monotonic()
+        return [Marked(volumes, now) for volumes in answers]
+
+    def _sort_out(self, what: Subject, lv: Lv, marked: Marked
+                  ) -> evidence.Finding:
+        listed = (self._listings.snapshots if what.snapshot
+                  else self._listings.volumes)
+        return self.retrying(what.source, lambda: evidence.sort_out(
+            self.api, lv, marked.volumes,
+            lambda location: listed(location, marked.at)))
 
     def _name_strangers(self, volumes: Iterable[evidence.Volume],
                         marker: Mapping[str, str]) -> None:
@@ -269,8 +304,10 @@ class Run:
                 f'{why}the failed {what.noun} cannot be removed: '
                 f'{errors.explain(exc)}', f'see {what.noun} {volume_id}'
                 ) from exc
+        # Cinder records the error of a manage twice. The second may come after
+        # the request, which leads to another status if it fails.
         volume = self.wait(what, f'Cinder is removing the failed {what.noun}',
-                           'error')
+                           error='error_')
         if volume:
             raise VolumeFailed(
                 f'{why}the failed {what.noun} could not be removed: its '
@@ -279,20 +316,21 @@ class Run:
                 'LV it has')
         what.record(State.FAILED, volume=None)
 
-    def wait(self, what: Subject, doing: str, *statuses: str
-             ) -> dict[str, Any] | None:
+    def wait(self, what: Subject, doing: str, *statuses: str,
+             error: str = 'error') -> dict[str, Any] | None:
         """Return the volume when it has one of these statuses or failed.
 
         Return None if it is gone.
 
         :param doing: what Cinder is doing meanwhile, for people
+        :param error: what the status of a volume that failed begins with
         """
         started = time.monotonic()
         pause = 0.2
         while True:
             volume = self.retrying(what.source, what.ask)
             if (volume is None or volume['status'] in statuses
-                    or volume['status'].startswith('error')):
+                    or volume['status'].startswith(error)):
                 return volume
             waited = time.monotonic() - started
             down = self._services.problem(volume) if waited > ASK_AGAIN else ''

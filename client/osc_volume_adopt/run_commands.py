@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 import fnmatch
@@ -24,6 +25,7 @@ import time
 from typing import Any
 
 from osc_volume_adopt import adopt
+from osc_volume_adopt import arguments
 from osc_volume_adopt import check
 from osc_volume_adopt import errors
 from osc_volume_adopt import journal
@@ -38,7 +40,6 @@ from osc_volume_adopt.journal import State
 from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.problems import Problem
 from osc_volume_adopt.progress import Progress
-from osc_volume_adopt.run import Outcome
 from osc_volume_adopt.run import Run
 
 _INCOMPLETE = 3
@@ -51,11 +52,6 @@ exit status::
   3    some volumes are not done; run the command again
   130  interrupted by Ctrl-C; run the command again
 """
-
-
-def journal_of(plan: pathlib.Path) -> pathlib.Path:
-    """Return the path of a plan's journal."""
-    return plan.with_name(plan.name + '.journal')
 
 
 class _Command(Command):
@@ -92,13 +88,16 @@ class _RunCommand(_Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            '--parallel', metavar='<number>', type=_positive, default=4,
+            '--parallel', metavar='<number>', type=arguments.positive_number,
+            default=4,
             help='volumes to process concurrently (default: 4)')
         parser.add_argument(
-            '--timeout', metavar='<seconds>', type=_positive, default=600,
+            '--timeout', metavar='<seconds>', type=arguments.positive_number,
+            default=600,
             help='time to wait for each volume (default: 600)')
         parser.add_argument(
-            '--stop-after', metavar='<number>', type=_number, default=5,
+            '--stop-after', metavar='<number>', type=arguments.whole_number,
+            default=5,
             help='start no other volume after so many have failed for the '
                  'same reason; 0 to go on (default: 5)')
         return parser
@@ -116,14 +115,18 @@ class _RunCommand(_Command):
         return Run(self.api, log, shown, parsed.parallel, parsed.timeout,
                    parsed.stop_after)
 
-    def _finish(self, parsed: argparse.Namespace, log: journal.RunJournal,
-                outcome: Outcome, done: str, journal: pathlib.Path,
-                seconds: float, **more: Any) -> int:
+    def _finish(self, parsed: argparse.Namespace, work: Run, done: str,
+                journal: pathlib.Path, started: float,
+                interrupt: KeyboardInterrupt | None, **more: int) -> int:
         """Print what became of the volumes; return the exit status.
 
         :param done: what became of those that succeeded
-        :param more: other members of the result
+        :param started: when the command started, by time.monotonic()
+        :param interrupt: what has ended the run early, if anything
+        :param more: other numbers of the result
+        :raises KeyboardInterrupt: the run was interrupted
         """
+        log, outcome = work.log, work.outcome
         counts = {done: outcome.done, 'failed': outcome.failed,
                   'outcome unknown': outcome.unknown,
                   'not started': outcome.left}
@@ -140,11 +143,14 @@ class _RunCommand(_Command):
                 'outcome_unknown': _as_json(outcome.unknown.values(), log),
                 'not_started': outcome.left,
                 'stopped': outcome.stopped or None,
-                'journal': str(journal), 'seconds': round(seconds, 1)})
+                'journal': str(journal),
+                'seconds': round(time.monotonic() - started, 1)})
         if outcome.failed and done == 'adopted':
             self.app.stderr.write(
                 'Cinder may still count volumes that failed against the '
                 'quota. `cinder-manage quota sync` corrects that.\n')
+        if interrupt:
+            raise interrupt
         if not (outcome.failed or outcome.unknown or outcome.left):
             return 0
         if outcome.stopped:
@@ -170,8 +176,7 @@ class ApplyAdoption(_RunCommand):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('plan', metavar='<plan>', type=pathlib.Path,
-                            help='plan file, as written by the plan command')
+        arguments.add_plan(parser)
         parser.add_argument('--dry-run', action='store_true',
                             help='only check the plan; write no file')
         return parser
@@ -179,7 +184,7 @@ class ApplyAdoption(_RunCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         started = time.monotonic()
         plan = Plan.load(parsed_args.plan)
-        path = journal_of(parsed_args.plan)
+        path = journal.path_of(parsed_args.plan)
         if parsed_args.dry_run:
             _, unfinished = self._check(plan, journal.read(path, plan.id),
                                         parsed_args)
@@ -188,7 +193,6 @@ class ApplyAdoption(_RunCommand):
                 f"{text.count(len(unfinished), 'volume')} to adopt; all "
                 'checks passed', to_adopt=unfinished, problems=[])
             return 0
-        interrupted = None
         with (journal.RunJournal(path, plan.id) as log,
               Progress(self.app.stderr) as shown):
             shown.say(f'Checking {parsed_args.plan}: '
@@ -200,16 +204,10 @@ class ApplyAdoption(_RunCommand):
             adopt.find_requested(work)
             access, unfinished = self._check(plan, log, parsed_args)
             earlier = len(plan.volumes) - len(unfinished)
-            try:
-                adopt.adopt(work, plan, access)
-            except KeyboardInterrupt as exc:
-                interrupted = exc
-        status = self._finish(
-            parsed_args, log, work.outcome, 'adopted', path,
-            time.monotonic() - started, adopted_earlier=earlier)
-        if interrupted:
-            raise interrupted
-        return status
+            interrupt = _interrupt_of(
+                lambda: adopt.adopt(work, plan, access))
+        return self._finish(parsed_args, work, 'adopted', path, started,
+                            interrupt, adopted_earlier=earlier)
 
     def _check(self, plan: Plan, record: journal.Record,
                parsed: argparse.Namespace
@@ -253,10 +251,9 @@ class UndoAdoption(_RunCommand):
         parser = super().get_parser(prog_name)
         parser.add_argument('journal', metavar='<journal>', type=pathlib.Path,
                             help='journal file, as written by apply')
-        parser.add_argument(
-            '--match', metavar='<glob>', action='append', default=[],
-            help='only the volumes of logical volumes with a matching name '
-                 'in the plan (repeat for more)')
+        arguments.add_globs(
+            parser, '--match', 'only the volumes of logical volumes with a '
+                               'matching name in the plan')
         parser.add_argument(
             '--dry-run', action='store_true',
             help='only show what would be unmanaged, and what prevents it')
@@ -266,7 +263,6 @@ class UndoAdoption(_RunCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         started = time.monotonic()
-        interrupted = None
         with (journal.RunJournal(parsed_args.journal) as log,
               Progress(self.app.stderr) as shown):
             work = self._run(parsed_args, log, shown)
@@ -297,16 +293,9 @@ class UndoAdoption(_RunCommand):
                 shown.say('Nothing was changed')
                 return 1
             work.outcome.failed.update(blocked)
-            try:
-                undo.unmanage(work, possible)
-            except KeyboardInterrupt as exc:
-                interrupted = exc
-        status = self._finish(
-            parsed_args, log, work.outcome, 'unmanaged', parsed_args.journal,
-            time.monotonic() - started)
-        if interrupted:
-            raise interrupted
-        return status
+            interrupt = _interrupt_of(lambda: undo.unmanage(work, possible))
+        return self._finish(parsed_args, work, 'unmanaged',
+                            parsed_args.journal, started, interrupt)
 
     def _chosen(self, log: journal.Record,
                 parsed: argparse.Namespace) -> list[str]:
@@ -361,11 +350,11 @@ class UndoAdoption(_RunCommand):
 
 
 class RecoverAdoption(_Command):
-    """Write the journal of a plan again, from what Cinder and the LVs say.
+    """Write a lost journal again, from what Cinder and its backends report.
 
-    Use it if the journal was lost: apply and undo need it. A volume is
-    recorded if its backend lists it as the volume that has the logical volume
-    of the plan, by its UUID. Nothing else is changed.
+    Apply and undo need the journal of a plan. A volume is recorded if its
+    backend lists it as the volume that has the logical volume of the plan, by
+    its UUID. Nothing else is changed.
     """
 
     _epilog: Any = """example::
@@ -375,8 +364,7 @@ class RecoverAdoption(_Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('plan', metavar='<plan>', type=pathlib.Path,
-                            help='plan file, as written by the plan command')
+        arguments.add_plan(parser)
         parser.add_argument('--dry-run', action='store_true',
                             help='only show what was found; write no file')
         parser.add_argument(
@@ -388,7 +376,7 @@ class RecoverAdoption(_Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         plan = Plan.load(parsed_args.plan)
-        path = journal_of(parsed_args.plan)
+        path = journal.path_of(parsed_args.plan)
         for location in plan.locations:
             check.require_service(self.api, location)
         found = recover.find(self.api, plan, parsed_args.unmarked)
@@ -411,6 +399,15 @@ class RecoverAdoption(_Command):
         return 0
 
 
+def _interrupt_of(work: Callable[[], object]) -> KeyboardInterrupt | None:
+    """Do the work, and return the interrupt that ended it early, if any."""
+    try:
+        work()
+    except KeyboardInterrupt as exc:
+        return exc
+    return None
+
+
 def _as_json(found: Iterable[Problem], log: journal.Record | None = None
              ) -> list[dict[str, Any]]:
     return [{'lv': problem.source or None, 'reason': problem.text,
@@ -431,21 +428,3 @@ def _matching(sources: Iterable[str], globs: Iterable[str]) -> list[str]:
     return [source for source in sources if any(
         fnmatch.fnmatchcase(name, glob) for glob in globs
         for name in (source, source.rpartition('/')[2]))]
-
-
-def _number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not a whole number') from exc
-    if number < 0:
-        raise argparse.ArgumentTypeError('must be 0 or more')
-    return number
-
-
-def _positive(text: str) -> int:
-    number = _number(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError('must be 1 or more')
-    return number

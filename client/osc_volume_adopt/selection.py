@@ -21,6 +21,7 @@ import fnmatch
 
 from oslo_utils import units
 
+from osc_volume_adopt import arguments
 from osc_volume_adopt.manageable import Manageable
 
 
@@ -32,26 +33,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--unsafe', dest='safe', action='store_const',
                        const=False,
                        help='only those that are not safe to manage')
-    parser.add_argument('--match', metavar='<glob>', action='append',
-                        default=[],
-                        help='only those with a matching name, for example '
-                             '`vm-*-disk-?` (repeat for more)')
-    parser.add_argument('--exclude', metavar='<glob>', action='append',
-                        default=[],
-                        help='none with a matching name (repeat for more)')
-    parser.add_argument('--tag', metavar='<glob>', action='append',
-                        default=[],
-                        help='only those with a matching LVM tag (repeat for '
-                             'more)')
-    parser.add_argument('--owner', metavar='<glob>', action='append',
-                        default=[],
-                        help='only those that a matching system created, for '
-                             'example `Proxmox*` (repeat for more)')
-    parser.add_argument('--contents', metavar='<glob>', action='append',
-                        default=[],
-                        help='only those with matching contents, for example '
-                             '`*ext4*` (repeat for more)')
-    parser.add_argument('--larger', metavar='<GiB>', type=_size, default=-1,
+    for option, help_ in (
+            ('--match', ('only those with a matching name, for example '
+                        '`vm-*-disk-?`')),
+            ('--exclude', 'none with a matching name'),
+            ('--tag', 'only those with a matching LVM tag'),
+            ('--owner', ('only those that a matching system created, for '
+                        'example `Proxmox*`')),
+            ('--contents', ('only those with matching contents, for example '
+                           '`*ext4*`'))):
+        arguments.add_globs(parser, option, help_)
+    parser.add_argument('--larger', metavar='<GiB>', type=arguments.size,
+                        default=-1,
                         help='only those larger than this size in GiB')
 
 
@@ -80,14 +73,3 @@ def _any(globs: list[str], texts: list[str]) -> bool:
 
 def _lower(globs: list[str]) -> list[str]:
     return [glob.lower() for glob in globs]
-
-
-def _size(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not a number') from exc
-    if not 0 <= number < float('inf'):
-        raise argparse.ArgumentTypeError('must be 0 or more')
-    return number

@@ -31,7 +31,7 @@ class Condition(enum.Enum):
 
     DONE = 'done'
     RUNNING = 'running'
-    # A run has started it, and is no longer there.
+    # A run has started it, and ended before it was complete.
     INTERRUPTED = 'interrupted'
     FAILED = 'failed'
     LEFT = 'left'
@@ -45,9 +45,9 @@ class EntryStatus:
     :ivar why: what failed, or what is being done; empty if there is nothing
         to say
     :ivar volume_id: as the journal has it; empty if there is no volume
-    :ivar volume: as Cinder has it; None if it has none
-    :ivar since: when it reached that, in seconds since the epoch; 0 if it
-        was not started
+    :ivar volume: what Cinder's API says of it; None if there is none
+    :ivar since: when it reached the condition, in seconds since the epoch; 0
+        if it was not started
     """
 
     entry: Entry
@@ -62,7 +62,7 @@ def of(plan: Plan, record: Record, is_running: bool,
        volumes: Mapping[str, Mapping[str, Any]]) -> list[EntryStatus]:
     """Return what became of the entries, in their order.
 
-    :param is_running: whether a run has the journal now
+    :param is_running: whether a run is using the journal now
     :param volumes: Cinder's, by ID
     """
     return [_status(entry, record, is_running, volumes)
@@ -88,7 +88,7 @@ def _condition(state: State, why: str, is_running: bool, volume_id: str,
         return Condition.FAILED, why
     if state is State.UNMANAGED:
         return Condition.UNDONE, ''
-    # Until then, the run that manages it decides.
+    # Before that, the volume may still be in any status.
     if state is State.ADOPTED:
         if volume is None:
             return Condition.FAILED, 'the volume no longer exists in Cinder'

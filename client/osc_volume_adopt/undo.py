@@ -31,7 +31,7 @@ from osc_volume_adopt.run import Subject
 # The statuses of a volume that is being unmanaged: the API shows the second
 # one if the volume was in error before.
 _BEING_UNMANAGED = ('unmanaging', 'deleting')
-# States of what Cinder has, or may have.
+# The states in which Cinder has a volume, or may have one.
 _IN_CINDER = (State.ADOPTED, State.MANAGING, State.TRANSFERRING,
               State.UNMANAGING)
 

@@ -12,8 +12,8 @@
 
 """Whether the volumes of a plan have names that no other volume has.
 
-Cinder accepts equal names, but whoever then refers to a volume by its name is
-refused, or gets another disk.
+Cinder accepts equal names, but a user who then refers to a volume by its name
+is refused, or gets another disk.
 """
 
 from __future__ import annotations

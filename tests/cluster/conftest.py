@@ -12,33 +12,26 @@
 
 """Two hosts that share a volume group, with a Cinder on both."""
 
-from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import functools
-import json
 import pathlib
 
 import pytest
+import tabulate  # type: ignore[import-untyped]
 
-from benchmarks import measure
 from tests.lab import cluster_hosts
 from tests.lab import nodes
 from tests.lab.attempts import Attempts
 from tests.lab.cluster_hosts import Cluster
 from tests.lab.nodes import Node
 
-_TITLE = 'Operations on volumes of a cluster, by the state of the volume'
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--machines', action='store_true',
                      help='hosts are virtual machines with a watchdog, not '
                           'User-Mode Linux')
-    parser.addoption('--publish', action='store_true',
-                     help='write what was measured to benchmarks/results')
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path,
@@ -52,8 +45,8 @@ def pytest_ignore_collect(collection_path: pathlib.Path,
 
 @pytest.fixture(scope='session')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """For the files of all hosts."""
-    # RabbitMQ and MariaDB have users of their own.
+    """A folder for the files of all hosts."""
+    # RabbitMQ and MariaDB run as users of their own.
     path = tmp_path_factory.mktemp('cluster')
     path.chmod(0o755)
     return path
@@ -90,37 +83,44 @@ def attempts(cinder: Cluster) -> Attempts:
 
 
 class Table:
-    """Rows of operations, with a column for each state of a volume."""
+    """Rows of operations, with a column for each state of a volume.
+
+    The last result of an operation in a state counts.
+    """
 
     columns = ('free', 'exported here', 'exported there', 'service dead',
-               'host dead',
-               'host dead, with the lock of the group')
+               'host dead', 'host dead, with the lock of the group')
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, str]] = {}
 
     def note(self, operation: str, column: str, what: object) -> None:
-        """Enter what happened; the last result counts."""
+        """Add how an operation ended in this state of the volume."""
         assert column in self.columns
         self._rows.setdefault(operation, {})[column] = str(what)
         print(f'{operation}, {column}: {what}', flush=True)
 
-    def added_to(self, earlier: Iterable[Mapping[str, str]]
-                 ) -> list[dict[str, str]]:
-        """Return these rows with what this run has not measured."""
-        rows = {row['operation']: dict(row) for row in earlier}
-        for operation, measured in self._rows.items():
-            rows[operation] = {
-                'operation': operation, **dict.fromkeys(self.columns, ''),
-                **rows.get(operation, {}), **measured}
-        return list(rows.values())
+    def __str__(self) -> str:
+        text: str = tabulate.tabulate(
+            [[operation, *(cells.get(column, '') for column in self.columns)]
+             for operation, cells in self._rows.items()],
+            headers=['operation', *self.columns])
+        return text
+
+
+_TABLE = pytest.StashKey[Table]()
 
 
 @pytest.fixture(scope='session')
-def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    """What the tests measure; it is printed at the end."""
-    found = Table()
-    yield found
-    if request.config.getoption('--publish'):
-        earlier = json.loads((measure.RESULTS / 'cluster.json').read_text())
-        measure.publish('cluster', _TITLE, found.added_to(earlier['rows']))
+def table(request: pytest.FixtureRequest) -> Table:
+    """The table to which tests add what they measure."""
+    return request.config.stash.setdefault(_TABLE, Table())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter,
+                            config: pytest.Config) -> None:
+    """Print what the tests measured, also if they passed."""
+    if _TABLE in config.stash:
+        terminalreporter.write_sep('=', 'operations, by the state of the '
+                                   'volume')
+        terminalreporter.write_line(str(config.stash[_TABLE]))

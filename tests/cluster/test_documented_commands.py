@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The command lines of the page about clusters, on hosts of a cluster."""
+"""Runs the command lines of doc/source/cluster.rst on hosts of a cluster."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.lab import cluster_hosts
 from tests.lab import documented
 from tests.lab.openstack_client import OpenStackClient
 
-# A group that is shared later is one of its own here.
+# The commands that share an existing group are run on another group.
 _TO_SHARE = {
     line: line.replace(' vg', ' local') for line in (
         'vgchange --activate n vg', 'vgchange --setautoactivation n vg',
@@ -36,7 +36,7 @@ vgcreate --lock-type none local $(losetup --find --show /run/local)""")
     yield node
     cluster_hosts.join_group(node)
     node.output('lvremove --yes vg/web01')
-    # The other group ends with the node, which has it in memory.
+    # The other group is in the memory of the node, and ends with it.
 
 
 def test_a_command_succeeds_on_a_host_of_a_cluster(host):
@@ -45,7 +45,7 @@ def test_a_command_succeeds_on_a_host_of_a_cluster(host):
     for line in lines:
         host.output(_TO_SHARE.get(line, line))
         if line == 'lvmlockctl --drop vg':
-            # The page goes on with another host.
+            # The next commands of the page are for another host.
             cluster_hosts.join_group(host)
 
 

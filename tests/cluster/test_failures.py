@@ -12,8 +12,8 @@
 
 """A service or a host of a cluster is killed.
 
-The volume "theirs" is exported by the service or host that is killed, and the
-volume "free" by none.
+The service or host that is killed exports the volume "theirs". No host exports
+the volume "other".
 """
 
 import time
@@ -24,7 +24,7 @@ from tests.lab import cluster_hosts
 from tests.lab import polling
 from tests.lab.cluster_hosts import VOLUME_GROUP
 
-# Enough for sanlock's lease to expire, on a busy machine.
+# In seconds: enough for sanlock's lease to expire, on a busy machine.
 _EXPIRY = 400
 
 
@@ -48,7 +48,7 @@ def exported(cinder, attempts):
 
 
 def _others_go_on(attempts, table, column, lv_name, survivor):
-    """Everything with a volume that nobody uses."""
+    """Check that everything can be done with volumes that are not exported."""
     for operation, attempt in (
             ('list', attempts.list),
             ('create', lambda: attempts.create('other'))):
@@ -64,8 +64,8 @@ def _others_go_on(attempts, table, column, lv_name, survivor):
             ('delete', attempts.delete(volume))):
         table.note(f'{operation} another volume', column, outcome)
         assert not outcome.error
-    # By cluster, Cinder's API refuses it if the service that it recorded first
-    # is down.
+    # Cinder's API refuses a request by cluster if the service of the cluster
+    # that it recorded first is down.
     by_cluster = attempts.manage(lv_name)
     table.note('manage by cluster', column, by_cluster)
     if by_cluster.result:
@@ -95,7 +95,7 @@ def test_the_service_of_the_exporting_host_is_killed(
     other, = (each for each in cinder.nodes if each is not node)
     cinder.kill_service(node)
     _others_go_on(attempts, table, column, plain, other)
-    # The export goes on, and what concerns it is refused.
+    # The volume stays exported, and operations on it are refused.
     assert cinder.exporting(volume) == node.name
     for operation, attempt in (
             ('extend', lambda: attempts.extend(volume)),
@@ -149,7 +149,7 @@ def test_the_exporting_host_is_killed(cinder, attempts, table, exported,
     assert not attached.error
     assert cinder.exporting(volume) == other.name
     assert before == _checksum(other, volume)
-    # The dead host returns, and leaves the volume to its new exporter.
+    # The dead host returns, and the other one still exports the volume.
     cluster_hosts.restart(node)
     cinder.start_service(node)
     assert cinder.exporting(volume) == other.name
@@ -163,7 +163,8 @@ def test_a_host_is_killed_while_it_has_the_lock_of_the_group(
     node, other = cinder.nodes
     column = 'host dead, with the lock of the group'
     node.output(f'lvcreate --yes --size 64m --name asked {VOLUME_GROUP}')
-    # It asks whether to remove the active LV, and has the lock meanwhile.
+    # lvremove asks whether to remove the active LV. It holds the lock while it
+    # waits for the answer.
     node.output('mkfifo /run/answer && (sleep 1000 >/run/answer) '
                 '>/dev/null 2>&1 &')
     node.begin(f'lvremove {VOLUME_GROUP}/asked </run/answer')

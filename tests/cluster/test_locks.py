@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What LVM's lock manager guarantees, and what not."""
+"""What LVM's lock manager guarantees, and what it does not."""
 
 import contextlib
 
@@ -23,7 +23,7 @@ _LOCKED = 'LV locked by other host'
 
 @contextlib.contextmanager
 def lv(node, name, size='64m'):
-    """An LV that is active on the node."""
+    """Create an LV that is active on the node, and remove it at the end."""
     path = f'{VOLUME_GROUP}/{name}'
     node.output(f'lvcreate --yes --size {size} --name {name} {VOLUME_GROUP}')
     try:

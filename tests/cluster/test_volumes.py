@@ -15,9 +15,10 @@
 from tests.lab import cluster_hosts
 from tests.lab.cluster_hosts import VOLUME_GROUP
 
-# Of a volume that is exported, until both services have been asked.
+# How often a volume that is exported is worked on, until each service has
+# received a request.
 _TRIES = 6
-# Of attaching and detaching; tests/integration does it more often.
+# Of attaching and detaching; tests/cluster_services has more of them.
 _ROUNDS = 4
 
 
@@ -48,7 +49,7 @@ def test_lvs_are_listed_managed_and_unmanaged_by_cluster(
 
 def test_an_lv_that_a_host_has_open_is_not_managed(hosts, cinder, attempts,
                                                    table):
-    """Whichever service is asked, and nothing changes."""
+    """Each service refuses it, and nothing changes."""
     one, _ = hosts
     one.output(f'lvcreate --yes --size 64m --name open {VOLUME_GROUP}')
     one.output(f'sleep 1000 </dev/{VOLUME_GROUP}/open >/dev/null 2>&1 & '
@@ -85,7 +86,7 @@ def test_a_volume_that_nobody_uses(hosts, cinder, attempts, table):
 
 
 def test_a_volume_that_is_exported(hosts, cinder, attempts, table):
-    """Whichever service is asked, the host that exports it does the work."""
+    """The host that exports it does the work, whichever service is asked."""
     volume = attempts.create('v').result
     attached = attempts.attach(volume)
     owner = cinder.exporting(volume)

@@ -31,23 +31,25 @@ from tests.lab.nodes import Node
 from tests.lab.server import Server
 
 _LV = 'written'
-# More than sanlock needs to regard a host as dead, on a busy machine.
+# In seconds: more than sanlock needs to regard a host as dead, on a busy
+# machine.
 _EXPIRY = 500
-# For which nothing may happen. A dead host would be regarded as such.
+# In seconds: so long nothing may happen. In that time, a dead host would be
+# regarded as dead.
 _QUIET = 200
 
 
 @pytest.fixture(scope='module')
 def server(hosts, folder):
     """A host that is not in the cluster."""
-    # Its kernel does not matter, and this one is quicker.
+    # Any kernel would do, and this one is faster.
     with Node(3, folder, None, nodes.USER_MODE_LINUX) as node:
         yield Server(node)
 
 
 @pytest.fixture
 def exported(hosts, server):
-    """The export of an LV to which the server writes, by the first host."""
+    """The first host's export of an LV to which the server writes."""
     one, two = hosts
     cluster_hosts.create_inactive(one, _LV)
     export = lio.export(one, _LV)
@@ -71,7 +73,7 @@ def _take_over(server, export, other):
     again = lio.export(other, _LV)
     found = server.read(server.connect(again))
     wanted = {number % writer.BLOCKS: number for number in acknowledged}
-    # The last write may be there although it was never acknowledged.
+    # The disk may have the last write although it was never acknowledged.
     unanswered = acknowledged[-1] + 1
     assert {block: (number, wanted[block])
             for block, number in enumerate(found)

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Two cinder-volume services of one Cinder cluster on one volume group."""
 
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from tests.lab.scratch import ScratchVolumeGroup
 
 @pytest.fixture(scope='session')
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The running services; a test leaves no LV behind."""
+    """The running services; each test removes its LVs."""
     folder = tmp_path_factory.mktemp('cluster')
     # MariaDB and RabbitMQ run as users of their own.
     for path in (folder, folder.parent):
@@ -31,3 +30,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with ScratchVolumeGroup('shared') as group, Cluster(folder,
                                                         group) as services:
         yield services
+
+
+@pytest.fixture
+def lv(cluster: Cluster) -> Iterator[str]:
+    """The UUID of an LV named data1, which is left inactive and unmanaged."""
+    cluster.group.create('data1', '4m')
+    uuid = cluster.group.names()['data1']
+    yield uuid
+    left = cluster.left()
+    cluster.group.lvm('lvremove', '--yes', cluster.group.name)
+    assert left == ({'data1': uuid}, set(), {}, [])
+
+
+@pytest.fixture
+def volume(cluster: Cluster, lv: str) -> Iterator[str]:
+    """The ID of that LV's volume."""
+    volume_id = cluster.manage('data1')
+    cluster.api.wait(volume_id, 'available')
+    yield volume_id
+    cluster.api.unmanage(volume_id)
+    cluster.api.wait_until_gone(volume_id)

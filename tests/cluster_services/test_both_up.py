@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Requests with `cluster`, and attachments, with both services up."""
 
 import collections
@@ -23,27 +22,6 @@ from tests.lab.cluster import HOSTS
 from tests.lab.zoo import origin_with_snapshot
 
 ROUNDS = 50
-
-
-@pytest.fixture
-def lv(cluster):
-    """The UUID of an LV named data1, which is left inactive and unmanaged."""
-    cluster.group.create('data1', '4m')
-    uuid = cluster.group.names()['data1']
-    yield uuid
-    left = cluster.left()
-    cluster.group.lvm('lvremove', '--yes', cluster.group.name)
-    assert left == ({'data1': uuid}, set(), {}, [])
-
-
-@pytest.fixture
-def volume(cluster, lv):
-    """The id of that LV's volume."""
-    volume_id = cluster.manage('data1')
-    cluster.api.wait(volume_id, 'available')
-    yield volume_id
-    cluster.api.unmanage(volume_id)
-    cluster.api.wait_until_gone(volume_id)
 
 
 @pytest.mark.parametrize(('microversion', 'status'), [
@@ -86,7 +64,7 @@ def test_a_volume_of_any_size_is_created_extended_and_deleted(cluster):
 
 
 def served(cluster, words):
-    """Return how often each service logged that it has done something."""
+    """Return how often these words are in the log of each service."""
     return collections.Counter(
         {name: node.log().count(words)
          for name, node in cluster.nodes.items()})

@@ -10,38 +10,18 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """A service of the cluster is killed, or its host fails."""
 
 import pytest
 
+from tests.lab.cluster import CLUSTER
+from tests.lab.cluster import HOSTS
 from tests.lab.faulty_lvm import HALTS
 
 # The commands of manage_existing_get_size and manage_existing, in order.
 MANAGE = ('report of the size', 'report', 'report of the LV', 'activation',
           'report before the deactivation', 'deactivation', 'tags', 'rename',
           'report of the result')
-
-
-@pytest.fixture
-def lv(cluster):
-    """The UUID of an LV named data1, which is left inactive and unmanaged."""
-    cluster.group.create('data1', '4m')
-    uuid = cluster.group.names()['data1']
-    yield uuid
-    left = cluster.left()
-    cluster.group.lvm('lvremove', '--yes', cluster.group.name)
-    assert left == ({'data1': uuid}, set(), {}, [])
-
-
-@pytest.fixture
-def volume(cluster, lv):
-    """The id of that LV's volume."""
-    volume_id = cluster.manage('data1')
-    cluster.api.wait(volume_id, 'available')
-    yield volume_id
-    cluster.api.unmanage(volume_id)
-    cluster.api.wait_until_gone(volume_id)
 
 
 @pytest.mark.parametrize('step', range(len(MANAGE)), ids=MANAGE)
@@ -55,7 +35,7 @@ def test_the_other_host_releases_what_a_killed_service_was_managing(
     killed.kill()
     for node in cluster.nodes.values():
         node.lvm.resume()
-    cluster.set_status(volume_id, 'error')
+    cluster.api.set_status(volume_id, 'error')
     cluster.api.delete(volume_id)
     cluster.api.wait_until_gone(volume_id)
     assert cluster.group.names() == {'data1': lv}
@@ -76,7 +56,7 @@ def test_a_volume_waits_for_the_service_of_its_host(cluster, volume):
     assert (f'is active on {owner}@lvm, whose cinder-volume does not answer'
             in other.log())
     assert cluster.exports() == exported
-    # The others are not affected.
+    # Other volumes are not affected.
     created = cluster.api.create(1).body['volume']['id']
     cluster.api.wait(created, 'available')
     cluster.api.delete(created)
@@ -99,10 +79,33 @@ def test_a_volume_whose_host_failed_is_detached_and_attached_elsewhere(
     assert cluster.detach(attachment) == 200
     attachment = cluster.attach(volume)
     assert cluster.exports() == [(other, lv_name)]
-    # The failed host comes back, and leaves the volume to the other.
+    # The failed host returns, and the other one still exports the volume.
     cluster.nodes[owner].start()
     assert cluster.exports() == [(other, lv_name)]
     assert cluster.api.show(volume).body['volume']['status'] == 'in-use'
     assert cluster.detach(attachment) == 200
     assert cluster.exports() == []
     assert cluster.lvm.active() == {}
+
+
+@pytest.mark.parametrize('killed', HOSTS)
+def test_the_other_host_can_be_named_while_a_service_is_down(
+        cluster, lv, killed):
+    """Cinder refuses a cluster whose first service is down."""
+    node = cluster.nodes[killed]
+    up, = set(HOSTS) - {killed}
+    node.kill()
+    cluster.report_down(killed)
+    listed = {name: cluster.api.request(
+        'GET', 'manageable_volumes', params=query).status for name, query in (
+            ('cluster', {'cluster': CLUSTER}),
+            ('up', {'host': f'{up}@lvm#lvm'}))}
+    assert listed == {'cluster': 400 if killed == HOSTS[0] else 200, 'up': 200}
+    reply = cluster.api.request('POST', 'manageable_volumes', {'volume': {
+        'host': f'{up}@lvm#lvm', 'ref': {'source-name': 'data1'}}})
+    volume_id = reply.body['volume']['id']
+    managed = cluster.api.wait(volume_id, 'available')
+    node.start()
+    assert managed['cluster_name'] == CLUSTER
+    cluster.api.unmanage(volume_id)
+    cluster.api.wait_until_gone(volume_id)

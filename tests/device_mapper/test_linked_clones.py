@@ -22,7 +22,6 @@ from unittest import mock
 
 from cinder import context
 from cinder import exception
-from oslo_utils import timeutils
 from oslo_utils import units
 import pytest
 
@@ -70,12 +69,7 @@ class CloneLab:
         """Manage an LV that is listed as safe; return the available volume."""
         entry = self.entry(name)
         assert entry['safe_to_manage'], entry['reason_not_safe']
-        volume = self.cinder.record_volume()
-        self.driver.manage_existing(volume, {'source-name': name})
-        volume.status = 'available'
-        volume.launched_at = timeutils.utcnow()
-        volume.save()
-        return volume
+        return self.cinder.manage(self.driver, name)
 
     def manage_template(self):
         self.lvm(f'lvchange --permission rw {{vg}}/{TEMPLATE}')

@@ -27,7 +27,6 @@ from unittest import mock
 from cinder import context
 from cinder import exception
 from os_brick.initiator import connector
-from oslo_utils import timeutils
 from oslo_utils import units
 import pytest
 
@@ -77,12 +76,7 @@ class Adoption:
         return [reason['code'] for reason in json.loads(reasons)]
 
     def manage(self, name):
-        volume = self.cinder.record_volume()
-        self.driver.manage_existing(volume, {'source-name': name})
-        volume.status = 'available'
-        volume.launched_at = timeutils.utcnow()
-        volume.save()
-        return volume
+        return self.cinder.manage(self.driver, name)
 
     @contextlib.contextmanager
     def attached(self, volume):

@@ -184,3 +184,49 @@ def test_a_volume_whose_host_failed_can_be_detached(driver, group, lvm,
     driver.remove_export(context.get_admin_context(), managed)
     assert lvm.active() == {}
     assert 'cinder_lvm_export' not in ' '.join(group.tags(managed.name))
+
+
+@pytest.fixture
+def clustered(driver, managed):
+    """The driver as it starts in a cluster, to which the volume belongs."""
+    driver.cluster_name = managed.cluster_name = 'lab@lvm'
+    managed.save()
+    return driver
+
+
+@pytest.mark.parametrize(('exported_by', 'active_on', 'status', 'ended'), [
+    (None, 'here', 'available', True),
+    ('lab', 'here', 'available', True),
+    ('there', 'here', 'available', True),
+    ('lab', 'here', 'in-use', False),
+    ('lab', None, 'available', False),
+    (None, 'there', 'available', False),
+])
+def test_a_service_that_starts_deactivates_what_it_left(
+        clustered, group, lvm, managed, exported_by, active_on, status,
+        ended):
+    managed.status = status
+    managed.save()
+    if exported_by:
+        tag(group, managed, exported_by)
+    if active_on:
+        lvm.activate(group.names()[managed.name], active_on)
+    before = lvm.active(), group.tags(managed.name)
+    clustered._end_left_activations()
+    if ended:
+        assert lvm.active() == {}
+        assert 'cinder_lvm_export' not in ' '.join(group.tags(managed.name))
+    else:
+        assert (lvm.active(), group.tags(managed.name)) == before
+
+
+def test_a_service_starts_although_an_lv_cannot_be_deactivated(
+        clustered, group, lvm, managed, monkeypatch, caplog):
+    def fail(*_args):
+        raise exception.ISCSITargetRemoveFailed(volume_id=managed.id)
+
+    monkeypatch.setattr(clustered.target_driver, 'remove_export', fail)
+    lvm.activate(group.names()[managed.name], 'here')
+    clustered._end_left_activations()
+    assert f'Cannot deactivate LV {managed.name}: ' in caplog.text
+    assert lvm.active() == {group.names()[managed.name]: 'here'}

@@ -24,14 +24,10 @@ NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 @pytest.fixture
-def impostor(group, driver, volume):
+def impostor(group, driver, cinder):
     """A volume whose adopted LV was renamed; another LV has its name."""
     group.create('data1', '4m')
-    owner = volume()
-    driver.manage_existing(owner, {'source-name': 'data1'})
-    owner.launched_at = NOW
-    owner.status = 'available'
-    owner.save()
+    owner = cinder.manage(driver, 'data1')
     group.lvm('lvrename', group.name, owner.name, 'renamed')
     group.create(owner.name, '8m')
     return owner

@@ -34,9 +34,10 @@ from tests.lab import polling
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import with_new_id
 from tests.lab.scratch import ScratchVolumeGroup
 
-LVS = 24
+LVS = 16
 HOST = 'lab@lvm#lvm'
 
 
@@ -49,23 +50,30 @@ def lab():
         with CinderDeployment(
                 Backend(group, {'lvm_manage_without_device_mapper': 'true'}),
                 # Cinder's limit for a page, so that there are more than one.
-                default_options={'osapi_max_limit': '10'}) as cinder:
+                default_options={'osapi_max_limit': '7'}) as cinder:
             yield cinder, group, OpenStackClient(cinder)
 
 
+@pytest.fixture(scope='module')
+def planned(lab, tmp_path_factory):
+    """A plan of all of them, as the client writes it."""
+    _, _, client = lab
+    path = tmp_path_factory.mktemp('planned') / 'plan.yaml'
+    made = succeeds(client, 'plan', '--host', HOST, '--output', path)
+    assert f'{LVS} volumes to adopt, {LVS} GiB; 1 LV left out' in made.stdout
+    return path.read_text()
+
+
 @pytest.fixture
-def plan(lab, tmp_path):
-    """The path of a plan of all of them; afterwards all is as before."""
+def plan(lab, planned, tmp_path):
+    """The path of that plan with a new ID; afterwards all is as before."""
     cinder, group, client = lab
     before = group.names()
     path = tmp_path / 'plan.yaml'
-    made = client.run('volume', 'adoption', 'plan', '--host', HOST,
-                      '--output', path)
-    assert made.returncode == 0, made.stderr
-    assert f'{LVS} volumes to adopt, {LVS} GiB; 1 LV left out' in made.stdout
+    path.write_text(with_new_id(planned))
     yield path
     journal = path.with_name('plan.yaml.journal')
-    if journal.exists():
+    if journal.exists() and count(cinder):
         client.run('volume', 'adoption', 'undo', journal)
     for volume in volumes(cinder, status='error_managing'):
         cinder.api.delete(volume['id'])
@@ -139,6 +147,13 @@ class Proxy(contextlib.ExitStack):
             target.shutdown(socket.SHUT_WR)
 
 
+def succeeds(client, *command):
+    """Run a command of volume adoption, and return what it has printed."""
+    done = client.run('volume', 'adoption', *command)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def count(cinder):
     return cinder.api.request('GET', 'volumes/summary').body[
         'volume-summary']['total_count']
@@ -176,27 +191,25 @@ def test_all_pages_are_listed(lab):
 
 def test_lvs_are_listed_by_reason(lab):
     _, _, client = lab
-    for code, names in (('read-only', [f'lv-{LVS:05}']), ('in-use', [])):
-        listed = json.loads(client.run(
-            'volume', 'adoption', 'list', '--host', HOST, '--reason', code,
-            '-f', 'json').stdout)
-        assert [row['Name'] for row in listed] == names
-        assert all(row['Codes'] == [code] for row in listed)
+    row, = json.loads(client.run(
+        'volume', 'adoption', 'list', '--host', HOST, '--reason', 'read-only',
+        '-f', 'json').stdout)
+    assert row['Name'] == f'lv-{LVS:05}'
+    assert row['Codes'] == ['read-only']
 
 
-def test_one_is_shown_by_name_and_by_uuid(lab):
+def test_one_is_shown_by_its_uuid(lab):
     _, group, client = lab
-    for word in (f'lv-{LVS:05}', group.names()[f'lv-{LVS:05}']):
-        shown = json.loads(client.run(
-            'volume', 'adoption', 'show', '--host', HOST, word,
-            '-f', 'json').stdout)
-        assert shown['Safe'] is False
-        assert shown['Driver'] == 'cinder_lvm_manage'
-        assert shown['Reasons'] == [{
-            'code': 'read-only', 'kind': 'unsafe', 'why': 'is read-only',
-            'remedy': f'run `lvchange --permission rw many/lv-{LVS:05}`'}]
-        assert shown['If Managed'] == [
-            'Cinder refuses the request, and the LV does not change']
+    shown = json.loads(client.run(
+        'volume', 'adoption', 'show', '--host', HOST,
+        group.names()[f'lv-{LVS:05}'], '-f', 'json').stdout)
+    assert shown['Safe'] is False
+    assert shown['Driver'] == 'cinder_lvm_manage'
+    assert shown['Reasons'] == [{
+        'code': 'read-only', 'kind': 'unsafe', 'why': 'is read-only',
+        'remedy': f'run `lvchange --permission rw many/lv-{LVS:05}`'}]
+    assert shown['If Managed'] == [
+        'Cinder refuses the request, and the LV does not change']
 
 
 def test_a_plan_is_applied_and_undone(lab, plan):
@@ -210,13 +223,11 @@ def test_a_plan_is_applied_and_undone(lab, plan):
             'name': 'first', 'bootable': True, 'metadata': {'from': 'old'},
             'image_properties': {'hw_firmware_type': 'uefi'}}
     change(plan, edit)
-    checked = client.run('volume', 'adoption', 'apply', plan, '--dry-run')
-    assert checked.returncode == 0
+    checked = succeeds(client, 'apply', plan, '--dry-run')
     assert checked.stdout == '5 volumes to adopt; all checks passed\n'
     assert group.names() == before
     assert list(plan.parent.iterdir()) == [plan]
-    applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    applied = succeeds(client, 'apply', plan)
     assert ('adopted earlier: 0; adopted: 5; failed: 0; outcome unknown: 0'
             in applied.stdout)
     assert '[5/5] lv-0000' in applied.stderr
@@ -226,12 +237,10 @@ def test_a_plan_is_applied_and_undone(lab, plan):
     assert first['metadata']['from'] == 'old'
     assert first['volume_image_metadata'] == {'hw_firmware_type': 'uefi'}
     assert group.names()[f"volume-{first['id']}"] == before['lv-00000']
-    again = client.run('volume', 'adoption', 'apply', plan)
-    assert again.returncode == 0
+    again = succeeds(client, 'apply', plan)
     assert 'adopted earlier: 5; adopted: 0' in again.stdout
     assert count(cinder) == 5
-    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    assert undone.returncode == 0
+    undone = succeeds(client, 'undo', f'{plan}.journal')
     assert 'unmanaged: 5; failed: 0' in undone.stdout
     assert group.names() == before
 
@@ -240,107 +249,80 @@ def test_a_plan_is_applied_and_undone(lab, plan):
 def test_an_interrupted_run_resumes(lab, plan, how):
     cinder, group, client = lab
     before = group.names()
-    process = client.start('volume', 'adoption', 'apply', plan,
-                           '--parallel', 3)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[5/'):
-                break
+    with client.running('volume', 'adoption', 'apply', plan, '--parallel', 3,
+                        until=5) as process:
         process.send_signal(how)
         rest = process.stdout.read()
-    assert process.wait() == (130 if how is signal.SIGINT else -how)
+        status = process.wait()
+    assert status == (130 if how is signal.SIGINT else -how)
     assert how is signal.SIGKILL or 'Run the same command to resume' in rest
     left = set(group.names()) & set(before)
     assert 0 < len(left) < LVS
-    applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    applied = succeeds(client, 'apply', plan)
     assert 'failed: 0; outcome unknown: 0' in applied.stdout
     assert count(cinder) == LVS
     assert {uuid for name, uuid in group.names().items()
             if name.startswith('volume-')} == {
         uuid for name, uuid in before.items() if name != f'lv-{LVS:05}'}
-    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    assert undone.returncode == 0, undone.stderr
+    succeeds(client, 'undo', f'{plan}.journal')
     assert group.names() == before
 
 
 def test_a_volume_whose_answer_was_lost_is_found(lab, plan):
     cinder, _, client = lab
     change(plan, keep_two)
-    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
+    succeeds(client, 'apply', plan)
     journal = plan.with_name('plan.yaml.journal')
     lines = journal.read_text().splitlines()
     # As if it had been killed before the answers came.
     journal.write_text('\n'.join(lines[:3]) + '\n')
-    again = client.run('volume', 'adoption', 'apply', plan)
-    assert again.returncode == 0, again.stderr
+    again = succeeds(client, 'apply', plan)
     assert 'adopted earlier: 0; adopted: 2; failed: 0' in again.stdout
     assert count(cinder) == 2
 
 
-def rename(content):
-    content['volumes'][0]['lv']['reference'] = {'source-name': 'nothing'}
+# Changes of a volume and of its LV in a plan, and what is reported of them.
+PROBLEMS: tuple[tuple[dict[str, Any], dict[str, Any], str], ...] = (
+    ({}, {'reference': {'source-name': 'nothing'}, 'source_id': ''},
+     'nothing: LV not found on host'),
+    ({}, {'reference': {'source-name': 'before'}},
+     'before: the LV is now named lv-00001'),
+    ({}, {'source_id': 'other'}, 'lv-00002: another LV has this name now'),
+    ({}, {'size': 1},
+     'lv-00003: the LV has 12582912 bytes now, but 1 in the plan'),
+    ({}, {'reference': {'source-name': f'lv-{LVS:05}'}, 'source_id': ''},
+     f'lv-{LVS:05}: not safe to manage: the LV is read-only (run '),
+    ({'volume_type': 'gold'}, {},
+     "lv-00005: volume type 'gold' not found; available types: "),
+    ({'availability_zone': 'moon'}, {},
+     "lv-00006: availability zone 'moon' is not that of the backend, nova"),
+    ({}, {'host': 'lab@lvm#other'},
+     "Cinder's scheduler knows no pool of host lab@lvm#other"),
+)
 
 
-def replace_by_nothing(content):
-    content['volumes'][0]['lv'] |= {'reference': {'source-name': 'nothing'},
-                                    'source_id': ''}
-
-
-def take_the_read_only(content):
-    content['volumes'][0]['lv'] |= {
-        'reference': {'source-name': f'lv-{LVS:05}'}, 'source_id': ''}
-
-
-PROBLEMS = {
-    'a field is unknown': (
-        lambda content: content['volumes'][0]['volume'].update(nme='x'),
-        "'nme' was unexpected"),
-    'an LV is gone': (replace_by_nothing, 'nothing: LV not found on host'),
-    'an LV has another name': (rename,
-                               'nothing: the LV is now named lv-00000'),
-    'an LV is another': (
-        lambda content: content['volumes'][0]['lv'].update(source_id='other'),
-        'lv-00000: another LV has this name now'),
-    'an LV is of another size': (
-        lambda content: content['volumes'][0]['lv'].update(size=1),
-        'lv-00000: the LV has 12582912 bytes now, but 1 in the plan'),
-    'an LV is not safe': (
-        take_the_read_only,
-        f'lv-{LVS:05}: not safe to manage: the LV is read-only (run '),
-    'a type is missing': (
-        lambda content: content['volumes'][0]['volume'].update(
-            volume_type='gold'),
-        "lv-00000: volume type 'gold' not found; available types: "),
-    'a type is missing for all': (
-        lambda content: [entry['volume'].update(volume_type='gold')
-                         for entry in content['volumes']],
-        (f'{LVS} volumes (lv-00000, lv-00001, lv-00002, ...): volume type '
-        "'gold' not found; available types: __DEFAULT__\n")),
-    'a zone is missing': (
-        lambda content: content['volumes'][0]['volume'].update(
-            availability_zone='moon'),
-        "lv-00000: availability zone 'moon' is not that of the backend, nova"),
-    'the host is missing': (
-        lambda content: on_host(content, 'lab@other#other'),
-        'no cinder-volume service is named lab@other'),
-    'the pool is missing': (
-        lambda content: on_host(content, 'lab@lvm#other'),
-        "Cinder's scheduler knows no pool of host lab@lvm#other"),
-}
-
-
-@pytest.mark.parametrize('problem', PROBLEMS)
-def test_a_plan_with_a_problem_changes_nothing(lab, plan, problem):
+def test_every_problem_of_a_plan_is_reported_and_nothing_changes(lab, plan):
     cinder, group, client = lab
-    edit, words = PROBLEMS[problem]
+
+    def edit(content):
+        first = len(PROBLEMS)
+        for entry, (volume, lv, _) in zip(content['volumes'][:first],
+                                          PROBLEMS, strict=True):
+            entry['volume'] |= volume
+            entry['lv'] |= lv
+        for entry in content['volumes'][first:]:
+            entry['volume']['volume_type'] = 'silver'
     change(plan, edit)
+    words = [each for _, _, each in PROBLEMS]
+    words.append(
+        f'{LVS - len(PROBLEMS)} volumes (lv-00008, lv-00009, lv-00010, ...): '
+        "volume type 'silver' not found; available types: __DEFAULT__\n")
     changes = group.changes()
     for options in ((), ('--dry-run',)):
         refused = client.run('volume', 'adoption', 'apply', plan, *options)
         assert refused.returncode == 1
         assert refused.stdout == ''
-        assert words in refused.stderr
+        assert [each for each in words if each not in refused.stderr] == []
     assert list(plan.parent.iterdir()) == [plan]
     assert group.changes() == changes
     assert volumes(cinder) == []
@@ -385,73 +367,66 @@ EXTRA_SPECS: tuple[tuple[dict[str, str], bool], ...] = (
 )
 
 
-@pytest.mark.parametrize(('extra_specs', 'possible'), EXTRA_SPECS)
-def test_a_dry_run_says_what_a_manage_does(lab, plan, extra_specs, possible):
+def test_a_dry_run_says_what_a_manage_does(lab, plan):
     cinder, _, client = lab
-    made = cinder.api.request('POST', 'types', {'volume_type': {
-        'name': 'tried', 'extra_specs': extra_specs}}).body['volume_type']
+    types = {f'type-{number:02}': specs
+             for number, (specs, _) in enumerate(EXTRA_SPECS)}
+    made = [cinder.api.request('POST', 'types', {'volume_type': {
+        'name': name, 'extra_specs': specs}}).body['volume_type']['id']
+        for name, specs in types.items()]
 
     def edit(content):
-        del content['volumes'][1:]
-        content['volumes'][0]['volume']['volume_type'] = 'tried'
+        for entry, name in zip(content['volumes'], types, strict=True):
+            entry['volume']['volume_type'] = name
     change(plan, edit)
-    try:
-        checked = client.run('volume', 'adoption', 'apply', plan, '--dry-run')
-        assert checked.returncode == (0 if possible else 1), checked.stderr
-        assert possible or "volume type 'tried' " in checked.stderr
-        volume = cinder.api.manage({'source-name': 'lv-00000'},
-                                   volume_type='tried').body['volume']['id']
-        found = cinder.api.wait(volume, 'available', 'error_managing',
-                                'error')
-        assert (found['status'] == 'available') is possible
+    checked = client.run('volume', 'adoption', 'apply', plan, '--dry-run')
+    assert checked.returncode == 1
+    said = {name: f"volume type '{name}' " not in checked.stderr
+            for name in types}
+    requested = [
+        cinder.api.manage({'source-name': f'lv-{number:05}'},
+                          volume_type=name).body['volume']['id']
+        for number, name in enumerate(types)]
+    managed = [cinder.api.wait(volume, 'available', 'error_managing',
+                               'error')['status'] == 'available'
+               for volume in requested]
+    for volume in requested:
         cinder.api.unmanage(volume)
+    for volume in requested:
         cinder.api.wait_until_gone(volume)
-    finally:
-        cinder.api.request('DELETE', f"types/{made['id']}")
+    for type_id in made:
+        cinder.api.request('DELETE', f'types/{type_id}')
+    assert list(said.values()) == managed
+    assert managed == [possible for _, possible in EXTRA_SPECS]
 
 
-def test_a_host_that_is_down_is_named_at_once(lab, plan):
+def test_a_host_that_does_not_exist_or_is_down_is_named(lab, plan):
     cinder, _, client = lab
     change(plan, lambda content: on_host(content, 'lab@gone#gone'))
+    refused = client.run('volume', 'adoption', 'apply', plan)
+    assert refused.returncode == 1
+    assert 'no cinder-volume service is named lab@gone' in refused.stderr
+    written = cinder.log_path.stat().st_size
     with cinder.database.stopped_service('lab@gone'):
-        for command in (('list', '--host', 'lab@gone#gone'),
-                        ('show', '--host', 'lab@gone#gone', 'x'),
-                        ('plan', '--host', 'lab@gone#gone', '--output',
-                         plan.with_name('new.yaml')),
-                        ('apply', plan)):
-            started = time.monotonic()
+        for command in (('list', '--host', 'lab@gone#gone'), ('apply', plan)):
             refused = client.run('volume', 'adoption', *command)
-            assert time.monotonic() - started < 20
             assert refused.returncode == 1
             assert refused.stdout == ''
             assert ('The cinder-volume service of lab@gone is down (last seen '
                     '2026-01-01T') in refused.stderr
+    # Cinder would wait for that service until its RPC timeout.
+    assert '/manageable_volumes' not in cinder.log_text(written)
 
 
-def test_exit_statuses(lab, plan):
-    """0, 3 and 130 of apply and undo are shown by tests of their own."""
+def test_exit_statuses(lab):
+    """3 and 130 are shown by tests of their own."""
     _, _, client = lab
-    missing = plan.with_name('missing')
-    on = ('--host', HOST)
-    for status, command in (
-            (0, ('list', *on)),
-            (1, ('list', *on, '--sort', 'colour')),
-            (2, ('list', '--larger', 'much', *on)),
-            (0, ('show', *on, 'lv-00000')),
-            (1, ('show', *on, 'missing')),
-            (2, ('show', *on)),
-            (0, ('plan', *on, '--output', plan.with_name('new.yaml'))),
-            (1, ('plan', *on, '--output', plan)),
-            (2, ('plan', *on)),
-            (1, ('apply', missing)),
-            (2, ('apply', plan, '--parallel', 0)),
-            (1, ('undo', missing)),
-            (2, ('undo',))):
-        done = client.run('volume', 'adoption', *command)
-        assert done.returncode == status, (command, done.stderr)
+    for status, word in ((0, 'lv-00000'), (1, 'missing'), (2, '--colour')):
+        done = client.run('volume', 'adoption', 'show', '--host', HOST, word)
+        assert done.returncode == status, done.stderr
         # Results are on stdout, and everything else on stderr.
         assert bool(done.stdout) is (status == 0)
-        assert bool(done.stderr) is (status != 0 or command[0] == 'plan')
+        assert bool(done.stderr) is (status != 0)
         assert 'Traceback' not in done.stderr
 
 
@@ -487,9 +462,8 @@ def test_a_plan_is_made_of_a_csv(lab, tmp_path):
     path.write_text('\n'.join([f'{header},Volume Name,Bootable',
                                *(f'{line},web-{number},yes' for number, line
                                  in enumerate(lines, start=1))]))
-    made = client.run('volume', 'adoption', 'plan', '--host', HOST,
-                      '--csv', path, '--output', tmp_path / 'plan.yaml')
-    assert made.returncode == 0, made.stderr
+    succeeds(client, 'plan', '--host', HOST, '--csv', path, '--output',
+             tmp_path / 'plan.yaml')
     content = yaml.safe_load((tmp_path / 'plan.yaml').read_text())
     assert [(entry['lv']['reference'], entry['volume']['name'],
              entry['volume']['bootable'])
@@ -507,33 +481,30 @@ def test_a_failure_leaves_nothing_and_is_retried(lab, plan):
         failed = client.run('volume', 'adoption', 'apply', plan)
     assert failed.returncode == 3
     assert 'adopted earlier: 0; adopted: 0; failed: 2' in failed.stdout
-    assert failed.stderr.count(': failed: Cinder could not manage the LV') == 1
-    assert ': failed, for the same reason as lv-0000' in failed.stderr
+    # Under load, the listing that is asked for the reason can fail.
+    assert len(re.findall(
+        r'^\[./2\] lv-0000.: failed(: Cinder could not manage the LV|'
+        r', for the same reason as lv-0000)', failed.stderr, re.MULTILINE)
+        ) == 2, failed.stderr
     assert group.names() == before
     assert volumes(cinder) == []
-    applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    applied = succeeds(client, 'apply', plan)
     assert 'adopted earlier: 0; adopted: 2' in applied.stdout
 
 
 def test_an_undo_that_was_killed_resumes(lab, plan):
     cinder, group, client = lab
     before = group.names()
-    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
-    process = client.start('volume', 'adoption', 'undo', f'{plan}.journal',
-                           '--parallel', 3)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[5/'):
-                break
+    succeeds(client, 'apply', plan)
+    with client.running('volume', 'adoption', 'undo', f'{plan}.journal',
+                        '--parallel', 3, until=5) as process:
         process.kill()
-    process.wait()
-    # What Cinder was asked for it does, whoever is there to see it.
+        process.wait()
+    # Cinder completes the requests all the same.
     for volume in volumes(cinder, status='unmanaging'):
         cinder.api.wait_until_gone(volume['id'])
     assert 0 < count(cinder) < LVS
-    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    assert undone.returncode == 0, undone.stderr
+    succeeds(client, 'undo', f'{plan}.journal')
     assert count(cinder) == 0
     assert group.names() == before
 
@@ -547,28 +518,21 @@ def is_up(cinder):
 def test_a_service_that_stops_in_the_middle_stops_the_run(lab, plan):
     cinder, group, client = lab
     before = group.names()
-    process = client.start('volume', 'adoption', 'apply', plan,
-                           '--parallel', 2)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[3/'):
-                break
-        with cinder.database.silent_service('lab@lvm'):
-            rest = process.stdout.read()
-            assert process.wait() == 3
-            # Nothing hangs, and it says why.
-            undone = client.run('volume', 'adoption', 'undo',
-                                f'{plan}.journal')
-            assert undone.returncode == 1
-            assert 'The cinder-volume service of lab@lvm is down' in (
-                undone.stderr)
+    with (client.running('volume', 'adoption', 'apply', plan, '--parallel', 2,
+                         until=3) as process,
+          cinder.database.silent_service('lab@lvm')):
+        rest = process.stdout.read()
+        assert process.wait() == 3
+        # Nothing hangs, and it says why.
+        undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
+        assert undone.returncode == 1
+        assert 'The cinder-volume service of lab@lvm is down' in undone.stderr
     assert 'Stopped: 5 volumes failed for the same reason.' in rest
     assert rest.count(': failed: ') == 1
     assert 'failed, for the same reason as lv-' in rest
     assert LVS - 10 < len(set(before) & set(group.names())) < LVS
     polling.wait_for('the service to be up', lambda: is_up(cinder))
-    applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    succeeds(client, 'apply', plan)
     assert count(cinder) == LVS
 
 
@@ -600,17 +564,15 @@ def test_a_network_that_is_cut_is_waited_for(lab, plan):
 def test_progress_and_results_are_apart(lab, plan):
     _, _, client = lab
     change(plan, keep_two)
-    applied = client.run('volume', 'adoption', 'apply', plan, '-f', 'json')
-    assert applied.returncode == 0, applied.stderr
+    applied = succeeds(client, 'apply', plan, '-f', 'json')
     result = json.loads(applied.stdout)
-    assert [each['lv'] for each in result['adopted']] == ['lv-00000',
-                                                          'lv-00001']
+    assert {each['lv'] for each in result['adopted']} == {'lv-00000',
+                                                          'lv-00001'}
     assert result['failed'] == result['outcome_unknown'] == []
     assert '[2/2] lv-' in applied.stderr
     for command in (('undo', f'{plan}.journal', '--dry-run'),
                     ('undo', f'{plan}.journal')):
-        done = client.run('volume', 'adoption', *command, '-f', 'json')
-        assert done.returncode == 0, done.stderr
+        done = succeeds(client, *command, '-f', 'json')
         assert len(json.loads(done.stdout)[
             'to_unmanage' if '--dry-run' in command else 'unmanaged']) == 2
 
@@ -619,7 +581,7 @@ def test_what_is_in_use_does_not_keep_the_others(lab, plan):
     """The others are unmanaged, and the one that is not is named."""
     cinder, _, client = lab
     change(plan, keep_two)
-    assert client.run('volume', 'adoption', 'apply', plan).returncode == 0
+    succeeds(client, 'apply', plan)
     used = volumes(cinder)[0]
     cinder.api.request('POST', f"volumes/{used['id']}/action",
                        {'os-reserve': {}})
@@ -636,29 +598,23 @@ def test_what_is_in_use_does_not_keep_the_others(lab, plan):
 def test_while_cinder_is_away_nothing_is_lost(lab, plan):
     cinder, group, client = lab
     before = group.names()
-    process = client.start('volume', 'adoption', 'apply', plan,
-                           '--timeout', 60)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[3/'):
-                break
+    with client.running('volume', 'adoption', 'apply', plan, '--timeout', 15,
+                        until=3) as process:
         cinder.kill(with_commands=False)
         rest = process.stdout.read()
-    assert process.wait() == 3
+        assert process.wait() == 3
     # As many as were in progress: four at most.
     assert re.search('outcome unknown: (lv-|[1-4])', rest)
     cinder.start()
     client = OpenStackClient(cinder)
     # What Cinder was doing when it was killed stays so, and is an operator's.
     for volume in (each['id'] for each in volumes(cinder, status='managing')):
-        cinder.api.request('POST', f'volumes/{volume}/action', {
-            'os-reset_status': {'status': 'error'}})
+        cinder.api.set_status(volume, 'error')
         cinder.api.delete(volume)
         cinder.api.wait_until_gone(volume)
-    for _ in range(2):
-        applied = client.run('volume', 'adoption', 'apply', plan)
-    assert applied.returncode == 0, applied.stderr
+    # The first records that those are gone, and the second adopts their LVs.
+    client.run('volume', 'adoption', 'apply', plan)
+    succeeds(client, 'apply', plan)
     assert count(cinder) == LVS
-    undone = client.run('volume', 'adoption', 'undo', f'{plan}.journal')
-    assert undone.returncode == 0, undone.stderr
+    succeeds(client, 'undo', f'{plan}.journal')
     assert group.names() == before

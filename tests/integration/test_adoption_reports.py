@@ -88,9 +88,7 @@ def test_owner_and_contents_are_listed_shown_and_filtered(lab):
                           'not read: it has no device node')}
     for options, names in (
             (('--owner', 'proxmox*101'), {'vm-101-disk-0', 'vm-101-disk-1'}),
-            (('--contents', '*EXT4*'), {'vm-101-disk-1'}),
-            (('--tag', 'pve-vm-102'), {'vm-102-disk-0'}),
-            (('--exclude', '*-disk-0'), {'vm-101-disk-1'})):
+            (('--contents', '*EXT4*', '--tag', 'pve-*'), {'vm-101-disk-1'})):
         assert {row['Name'] for row in lab.json('list', *ON, *options)
                 } == names
     shown = lab.json('show', *ON, 'vm-101-disk-0')
@@ -109,9 +107,8 @@ def test_a_table_explains_each_reason_once(lab):
 def test_a_backend_or_pool_that_does_not_exist_is_refused(lab):
     for host, words in (('lab@lvm#ssd', 'lab@lvm has no pool ssd. Known: lvm'),
                         ('lab@new#new', 'Known: lab@lvm, lab@old.')):
-        for command in (('list',), ('show', 'x'), ('audit',),
-                        ('plan', '--output', '/nowhere')):
-            done = lab.run(*command, '--host', host, status=1)
+        for command in ('list', 'audit'):
+            done = lab.run(command, '--host', host, status=1)
             assert done.stdout == ''
             assert words in done.stderr
 
@@ -145,10 +142,11 @@ def test_a_plan_over_two_backends(lab, tmp_path):
     assert (shown['Done'], shown['Failed'], shown['Left']) == (3, 0, 0)
     assert {each['volume'] for each in shown['Details']} == {
         volume['id'] for volume in volumes.values()}
-    ticket = lab.run('report', path).stdout
+    lab.run('report', path, '--html', tmp_path / 'report.html', '--markdown',
+            tmp_path / 'report.md')
+    ticket = (tmp_path / 'report.md').read_text()
     assert '| done | 3 | 3 | 1,207,959,552 |' in ticket
     assert 'Proxmox VE, guest 101' in ticket
-    lab.run('report', path, '--html', tmp_path / 'report.html')
     page = (tmp_path / 'report.html').read_text()
     assert all(volume['id'] in page for volume in volumes.values())
     for host in HOSTS:

@@ -17,6 +17,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import venv
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
@@ -38,17 +39,18 @@ def test_the_client_needs_no_cinder(tmp_path):
     source = shutil.copytree(
         CHECKOUT / 'client', tmp_path / 'client',
         ignore=shutil.ignore_patterns('build', '*.egg-info'))
-    venv.create(tmp_path / 'venv', with_pip=True)
-    scripts = tmp_path / 'venv' / 'bin'
-    output(scripts / 'pip', 'install', '--quiet',
-           '--disable-pip-version-check', source)
+    # It is used once: pip itself and compiled files are not worth their time.
+    venv.create(tmp_path / 'venv')
+    pip = (sys.executable, '-m', 'pip', '--python', tmp_path / 'venv',
+           '--disable-pip-version-check')
+    output(*pip, 'install', '--quiet', '--no-compile', source)
     packages = {package['name'].lower().replace('_', '-') for package
-                in json.loads(output(scripts / 'pip', 'list', '--format',
-                                     'json'))}
+                in json.loads(output(*pip, 'list', '--format', 'json'))}
     assert 'osc-volume-adopt' in packages
     assert not {'cinder', 'cinder-lvm-manage', 'os-brick'} & packages
+    # This imports all commands.
+    printed = output(tmp_path / 'venv' / 'bin' / 'openstack', 'volume',
+                     'adoption')
     for command in ('list', 'show', 'plan', 'apply', 'undo', 'status',
-                    'report', 'audit'):
-        printed = output(scripts / 'openstack', 'volume', 'adoption', command,
-                         '--help')
-        assert f'usage: openstack volume adoption {command}' in printed
+                    'report', 'audit', 'recover'):
+        assert f'volume adoption {command}' in printed

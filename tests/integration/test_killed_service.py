@@ -34,8 +34,12 @@ from tests.lab.service_conf import OURS
 # The step of the report of manage_existing; manage_existing_get_size has one
 # before.
 FIRST = 2
-KILLS = {'with the command': ('halts before its work', True),
-         'but not the command': ('halts after its work', False)}
+# The command that halts, and whether it is killed too. If it is, the LV is as
+# the commands before have left it; if not, the command does its work.
+KILLS_OF_MANAGE = [('lvchange', True), ('lvrename', True),
+                   ('report again', True), ('lvrename', False)]
+KILLS_OF_UNMANAGE = [('lvrename', True), ('lvchange', True),
+                     ('lvchange', False)]
 
 
 @pytest.fixture(scope='module', params=[OURS])
@@ -74,6 +78,12 @@ def state(group):
         return row | {'data': hashlib.sha256(file.read(size)).hexdigest()}
 
 
+def halt(lvm, step, with_command):
+    """Have a command halt in which Cinder will be killed."""
+    lvm.break_at(step, 'halts before its work' if with_command
+                 else 'halts after its work', '')
+
+
 def kill(cinder, lvm, with_commands):
     """Kill Cinder while its command halts, and start it again.
 
@@ -103,18 +113,12 @@ def manage(cinder):
     return cinder.api.manage({'source-name': 'data1'}).body['volume']['id']
 
 
-def set_status(cinder, volume, status):
-    reply = cinder.api.request('POST', f'volumes/{volume}/action',
-                               {'os-reset_status': {'status': status}})
-    assert reply.status == 202
-
-
 def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
     """Follow the instructions of doc/source/troubleshooting.rst."""
     assert cinder.database.status(volume) == 'managing'
     tags = group.tags(state(group)['lv_name'])
     assert (f'as {volume} was interrupted' in log) is bool(tags)
-    set_status(cinder, volume, 'error')
+    assert cinder.api.set_status(volume, 'error').status == 202
     assert cinder.api.delete(volume).status == 202
     cinder.api.wait_until_gone(volume)
     assert state(group) == lv
@@ -125,14 +129,12 @@ def assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log):
     assert state(group) == lv
 
 
-@pytest.mark.parametrize('step', range(len(MANAGE)), ids=MANAGE)
-@pytest.mark.parametrize('how', KILLS)
-def test_a_killed_manage_can_be_cleaned_up(stage, lv, step, how):
+@pytest.mark.parametrize(('command', 'with_command'), KILLS_OF_MANAGE)
+def test_a_killed_manage_can_be_cleaned_up(stage, lv, command, with_command):
     cinder, group, lvm = stage
-    fault, with_commands = KILLS[how]
-    lvm.break_at(FIRST + step, fault, '')
+    halt(lvm, FIRST + MANAGE.index(command), with_command)
     volume = manage(cinder)
-    log = kill(cinder, lvm, with_commands)
+    log = kill(cinder, lvm, with_command)
     assert_that_it_can_be_cleaned_up(cinder, group, volume, lv, log)
 
 
@@ -153,23 +155,20 @@ def test_cinders_own_driver_loses_the_lv(stage, lv):
                  'halts after its work', '')
     volume = manage(cinder)
     kill(cinder, lvm, with_commands=False)
-    set_status(cinder, volume, 'error')
+    assert cinder.api.set_status(volume, 'error').status == 202
     cinder.api.delete(volume)
     cinder.api.wait_until_gone(volume)
     assert group.names()
 
 
-@pytest.mark.parametrize('step', range(len(UNMANAGE)),
-                         ids=UNMANAGE)
-@pytest.mark.parametrize('how', KILLS)
-def test_a_killed_unmanage_can_be_repeated(stage, lv, step, how):
+@pytest.mark.parametrize(('command', 'with_command'), KILLS_OF_UNMANAGE)
+def test_a_killed_unmanage_can_be_repeated(stage, lv, command, with_command):
     cinder, group, lvm = stage
     volume = manage(cinder)
     cinder.api.wait(volume, 'available')
-    fault, with_commands = KILLS[how]
-    lvm.break_at(1 + step, fault, '')
+    halt(lvm, 1 + UNMANAGE.index(command), with_command)
     cinder.api.unmanage(volume)
-    kill(cinder, lvm, with_commands)
+    kill(cinder, lvm, with_command)
     assert_that_it_can_be_unmanaged(cinder, group, volume, lv)
 
 
@@ -185,7 +184,7 @@ def test_an_unmanage_killed_before_its_record_can_be_repeated(stage, lv):
 
 def assert_that_it_can_be_unmanaged(cinder, group, volume, lv):
     assert cinder.database.status(volume) == 'unmanaging'
-    set_status(cinder, volume, 'available')
+    assert cinder.api.set_status(volume, 'available').status == 202
     cinder.api.unmanage(volume)
     cinder.api.wait_until_gone(volume)
     assert state(group) == lv

@@ -105,9 +105,10 @@ def stop(folder: pathlib.Path, command: tuple[str, ...],
             run.kill()
 
 
-@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(('options', 'moment'), [
-    ((), a_group_is_made), ((), cinder_is_up), (WORKERS, cinder_is_up)])
+@pytest.mark.parametrize(('options', 'moment', 'how'), [
+    ((), a_group_is_made, signal.SIGTERM), ((), cinder_is_up, signal.SIGINT),
+    (WORKERS, cinder_is_up, signal.SIGTERM),
+    (WORKERS, cinder_is_up, signal.SIGINT)])
 def test_a_stopped_test_run_cleans_up(folder, tmp_path, options, moment, how):
     status = stop(folder, (*PYTEST, f'--basetemp={tmp_path}/inner', *options),
                   moment, how)
@@ -115,9 +116,8 @@ def test_a_stopped_test_run_cleans_up(folder, tmp_path, options, moment, how):
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_program_cleans_up(folder, how):
-    assert stop(folder, DEMO, cinder_is_up, how) == -signal.SIGINT
+def test_a_stopped_program_cleans_up(folder):
+    assert stop(folder, DEMO, cinder_is_up, signal.SIGTERM) == -signal.SIGINT
     assert list(folder.iterdir()) == []
 
 

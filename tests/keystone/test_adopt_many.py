@@ -12,8 +12,9 @@
 
 """openstack volume adoption where there are projects, members and tokens."""
 
-import contextlib
 import dataclasses
+import functools
+import itertools
 import json
 import pathlib
 import re
@@ -29,6 +30,7 @@ from tests.lab import zoo
 from tests.lab.deployment import Backend
 from tests.lab.deployment import CinderDeployment
 from tests.lab.openstack_client import OpenStackClient
+from tests.lab.openstack_client import with_new_id
 from tests.lab.scratch import ScratchVolumeGroup
 from tests.lab.volume_api import wait_for_pools
 
@@ -60,12 +62,12 @@ class Lab:
     closed: str
 
     def client(self, **other: str) -> OpenStackClient:
-        """The administrator's, but for what is said otherwise."""
+        """The administrator's, with other variables of the environment."""
         return OpenStackClient(self.cinder,
                                {**self.identity.credentials, **other})
 
     def with_token(self, token: str) -> OpenStackClient:
-        """Whoever has the token."""
+        """A user who has only the token."""
         return OpenStackClient(self.cinder, {
             'OS_AUTH_TYPE': 'admin_token', 'OS_TOKEN': token,
             'OS_ENDPOINT': f'{self.url}/{self.admin_project}'})
@@ -136,8 +138,26 @@ def lab(tmp_path_factory):
                       closed)
 
 
+@pytest.fixture(scope='module')
+def planned(lab, tmp_path_factory):
+    """A function that returns a plan, and what the client has warned of."""
+    folder = tmp_path_factory.mktemp('planned')
+    numbers = itertools.count()
+
+    @functools.cache
+    def make(*options, host, number):
+        path = folder / f'plan-{next(numbers)}.yaml'
+        made = lab.client().run('volume', 'adoption', 'plan', '--host', host,
+                                *options, '--output', path)
+        assert made.returncode == 0, made.stderr
+        assert made.stdout.startswith(f'{path}: {number} volume')
+        return path.read_text(), made.stderr
+
+    return make
+
+
 @pytest.fixture
-def plan(lab, tmp_path):
+def plan(lab, planned, tmp_path):
     """A function that plans for a project; afterwards all is as before."""
     before = lab.group.names()
     paths: list[pathlib.Path] = []
@@ -145,16 +165,14 @@ def plan(lab, tmp_path):
     def make(*options, host=HOST, number=LVS):
         path = tmp_path / f'plan-{len(paths)}.yaml'
         paths.append(path)
-        made = lab.client().run('volume', 'adoption', 'plan', '--host', host,
-                                *options, '--output', path)
-        assert made.returncode == 0, made.stderr
-        assert made.stdout.startswith(f'{path}: {number} volume')
-        return path, made.stderr
+        text, warned = planned(*options, host=host, number=number)
+        path.write_text(with_new_id(text))
+        return path, warned
 
     yield make
     for path in paths:
         journal = pathlib.Path(f'{path}.journal')
-        if journal.exists():
+        if journal.exists() and lab.volumes():
             undone = undo(lab.client(), path)
             assert undone.returncode == 0, undone.stderr
     assert lab.group.names() == before
@@ -334,7 +352,7 @@ def test_two_operators_adopt_each_lv_once(lab, plan):
     assert set(statuses) <= {0, 1, 3}, printed
     assert len(lab.volumes()) == LVS
     assert set(lab.group.names().values()) == set(names.values())
-    # Whoever came second is told so.
+    # The run that was second reports it.
     assert any('already' in text for text in printed), printed
     for path in paths:
         if pathlib.Path(f'{path}.journal').exists():
@@ -404,15 +422,12 @@ def test_an_expired_token_is_reported_and_changes_nothing(lab, plan):
 def test_a_token_that_expires_in_the_middle_stops_the_run(lab, plan):
     path, _ = plan()
     token = new_token(lab)
-    process = lab.with_token(token).start('volume', 'adoption', 'apply', path,
-                                          '--parallel', 1)
-    with contextlib.closing(process.stdout):
-        for line in process.stdout:
-            if line.startswith('[2/'):
-                break
+    with lab.with_token(token).running(
+            'volume', 'adoption', 'apply', path, '--parallel', 1, until=2
+            ) as process:
         expired(lab, token)
         rest = process.stdout.read()
-    assert process.wait() == 3
+        assert process.wait() == 3
     assert '401' in rest
     adopted = len(lab.volumes())
     assert 2 <= adopted < LVS

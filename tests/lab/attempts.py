@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Operations on volumes of a cluster: by which host, how they ended, and when.
+"""Attempts: operations on volumes of a cluster, and how each of them ends.
 
-Cinder accepts a request and performs it later, so that an operation has ended
-when the status of its volume says so.
+Cinder accepts a request and performs it later. So an operation has ended when
+the status of its volume shows that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.lab import polling
 from tests.lab.cluster_hosts import Cluster
 from tests.lab.volume_api import Reply
 
-# An initiator; the labs connect to an export, or only have it made.
+# By default, an initiator that never connects: the export is only created.
 _CONNECTOR = {'initiator': 'iqn.2026-01.org.lab:server', 'ip': '10.9.0.254',
               'host': 'server', 'multipath': False, 'platform': 'x86_64',
               'os_type': 'linux'}
@@ -41,9 +41,9 @@ _PAUSE = tenacity.wait_fixed(0.3)
 class Outcome:
     """How an operation ended.
 
-    :ivar error: what Cinder says about its failure; empty if it succeeded
+    :ivar error: Cinder's error; empty if the operation succeeded
     :ivar seconds: from the request to the end
-    :ivar host: whose cinder-volume received it; empty if none did
+    :ivar host: the host whose cinder-volume received it; empty if none did
     :ivar result: what the API returned
     """
 
@@ -72,7 +72,8 @@ class Attempts:
     def manage(self, lv_name: str, host: str | None = None) -> Outcome:
         """Manage an LV; the result is the volume's ID.
 
-        :param host: host@backend#pool; by default, the request has the cluster
+        :param host: host@backend#pool; by default, the request names the
+            cluster
         """
         backend = {'host': host} if host else {'cluster': self._cluster.name}
         return self._volume('POST', 'manageable_volumes', {'volume': {
@@ -124,15 +125,10 @@ class Attempts:
                connector: Mapping[str, Any] = _CONNECTOR) -> Outcome:
         """Attach a volume; the result is the attachment."""
         start = time.monotonic()
-        # Without a server, for whose attachments Cinder would ask Nova.
-        reply = self._send('POST', 'attachments', {'attachment': {
-            'volume_uuid': volume_id, 'connector': connector}})
+        reply = self._api.attach(volume_id, connector)
         if reply.status >= 400:
             return self._outcome(start, reply, error=str(reply.body))
-        attachment = reply.body['attachment']
-        self._send('POST', f"attachments/{attachment['id']}/action",
-                   {'os-complete': {}})
-        return self._outcome(start, reply, result=attachment)
+        return self._outcome(start, reply, result=reply.body['attachment'])
 
     def detach(self, attachment_id: str) -> Outcome:
         """Delete an attachment."""
@@ -187,7 +183,7 @@ class Attempts:
         return Outcome(error, seconds, self._receiver(reply), result)
 
     def _receiver(self, reply: Reply) -> str:
-        """Return the host whose log has the request first."""
+        """Return the host in whose log the request appeared first."""
         found = {}
         for node in self._cluster.nodes:
             if not node.is_running:

@@ -10,17 +10,18 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Every service of Cinder in one process: -m tests.lab.cinder_server CONF.
+"""Runs all services of Cinder: `python -m tests.lab.cinder_server CONF`.
 
-deployment.py and cloud.py run it. It starts Cinder's volume, scheduler, backup
-and API services as their commands do, with messages in memory, prints the URL
-of the API, and ends on SIGTERM. It must not replace any part of Cinder.
+deployment.py and cloud.py start it. In one process, it starts Cinder's volume,
+scheduler, backup and API services as their commands do, with messages in
+memory. It prints the URL of the API, and ends on SIGTERM. It must not replace
+any part of Cinder.
 """
 
 from __future__ import annotations
 
-# The first import, because it patches the standard library, each release of
-# Cinder in its own way.
+# The first import, because it patches the standard library, in another way in
+# each release of Cinder.
 import cinder.cmd.volume  # noqa: F401
 
 # isort: split
@@ -53,8 +54,8 @@ CONF = cfg.CONF
 class JSONDriver(impl_fake.FakeDriver):
     """The transport fake://, with messages as a message broker delivers them.
 
-    The original delivers the sender's own objects, and exceptions that another
-    process could not know.
+    The original delivers the sender's own objects, and exceptions of classes
+    that another process does not know.
     """
 
     def send(self, target: oslo_messaging.Target, ctxt: dict[str, Any],
@@ -80,14 +81,14 @@ class Service(service.Service):
 
     def start(self) -> None:
         super().start()
-        # The backup service goes on to start its driver, in a loop.
+        # The backup service is not ready yet: it starts its driver in a loop.
         if (self.binary != constants.BACKUP_BINARY
                 and not self.manager.is_working()):
             sys.exit(f'{self.binary} {self.host} does not work')
 
     def report_state(self) -> None:
-        # Cinder keeps the id on the class. All services would report for the
-        # one that was started last, and the others would count as down.
+        # Cinder keeps the ID on the class. All services would report the state
+        # of the one that was started last, and the others would be down.
         service.Service.service_id = self.origin_service_id
         super().report_state()
 

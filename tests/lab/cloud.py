@@ -14,23 +14,25 @@
 
 cinder-api, cinder-scheduler and a cinder-volume on each of two hosts use
 MariaDB and RabbitMQ. In a guest, where starting a process takes long, the
-cloud is smaller: Cinder is one process, and the databases are SQLite. There a
-device-mapper makes more possible: iSCSI, Glance with an image, and backups.
+cloud is smaller: Cinder is one process, and the databases are SQLite. But a
+guest has a device-mapper, so this cloud also has iSCSI, Glance with an image,
+and backups.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
-import subprocess
 import sys
 
 from oslo_utils import units
 
+from tests.lab import controller
 from tests.lab import glance
 from tests.lab import infrastructure
 from tests.lab import keystone
@@ -69,7 +71,7 @@ def running(folder: pathlib.Path, volume_driver: str,
     """Run a cloud with two backends of this driver.
 
     :param folder: for its files and logs
-    :param small: in few processes and with device-mapper
+    :param small: use few processes, and device-mapper
     """
     scratch = functools.partial(ScratchVolumeGroup, device_mapper=small,
                                 physical_volumes=1)
@@ -91,7 +93,6 @@ def running(folder: pathlib.Path, volume_driver: str,
                 infrastructure.rabbitmq(folder))
         identity = cleanup.enter_context(
             keystone.running(folder, databases['keystone']))
-        port = processes.free_port()
         image = None
         images: dict[str, str] = {}
         if small:
@@ -104,18 +105,14 @@ def running(folder: pathlib.Path, volume_driver: str,
             'DEFAULT': {
                 'transport_url': transport_url,
                 'auth_strategy': 'keystone',
-                'osapi_volume_listen_port': port,
-                'osapi_volume_workers': 1,
                 **images,
             },
             'database': {'connection': databases['cinder']},
             'keystone_authtoken': identity.conf(),
         }
-        cinder = _Cinder(cleanup, folder, conf, port, one.environment)
-        if small:
-            cinder.start_one_process(backends)
-        else:
-            cinder.start_processes(backends)
+        cinder = _Cinder(cleanup, folder, conf, one.environment)
+        port = (cinder.start_one_process if small
+                else cinder.start_processes)(backends)
         url = f'http://127.0.0.1:{port}/v3'
         identity.offer('block-storage', 'cinder', url)
         pools = wait_for_pools(lambda: identity.admin.get(
@@ -139,50 +136,47 @@ class _Cinder:
     """The services of Cinder, which `cleanup` stops.
 
     :ivar conf: what they all have in their configuration
-    :ivar port: of the API
     """
 
     cleanup: contextlib.ExitStack
     folder: pathlib.Path
     conf: service_conf.Sections
-    port: int
     environment: dict[str, str]
 
-    def start_one_process(self, backends: list[Backend]) -> None:
-        self._start(sys.executable, '-m', 'tests.lab.cinder_server',
-                    str(self._write('cinder.conf', backends)),
-                    name='cinder', listens=True)
+    def start_one_process(self, backends: list[Backend]) -> int:
+        """Start all of Cinder, and return the port of the API."""
+        port = processes.free_port()
+        conf = self._write('cinder', backends,
+                           {'DEFAULT': {'osapi_volume_listen_port': port,
+                                        'osapi_volume_workers': 1}})
+        self._start('cinder', '-m', 'tests.lab.cinder_server', str(conf),
+                    up=lambda: processes.accepts(port))
+        return port
 
-    def start_processes(self, backends: list[Backend]) -> None:
-        common = self._write('cinder.conf', [])
-        with (self.folder / 'cinder-manage.log').open('wb') as log:
-            subprocess.run(
-                [SCRIPTS / 'cinder-manage', '--config-file', common, 'db',
-                 'sync'], check=True, stdout=log, stderr=log)
+    def start_processes(self, backends: list[Backend]) -> int:
+        """Start all of Cinder, and return the port of the API."""
+        port = self.cleanup.enter_context(
+            controller.running(self.folder, self.conf))
         for backend in backends:
-            own = self._write(f'cinder-{backend.name}.conf', [backend],
-                              {'DEFAULT': {'host': backend.name}})
-            self._start_service('cinder-volume', own,
-                                f'cinder-volume-{backend.name}')
-        self._start_service('cinder-scheduler', common, 'cinder-scheduler')
-        self._start_service('cinder-api', common, 'cinder-api', listens=True)
+            name = f'cinder-volume-{backend.name}'
+            conf = self._write(name, [backend],
+                               {'DEFAULT': {'host': backend.name}})
+            self._start(name, str(SCRIPTS / 'cinder-volume'), '--config-file',
+                        str(conf), up=lambda: True)
+        return port
 
     def _write(self, name: str, backends: list[Backend],
-               *own: service_conf.Sections) -> pathlib.Path:
-        path = self.folder / name
+               own: service_conf.Sections) -> pathlib.Path:
+        path = self.folder / f'{name}.conf'
         sections = {backend.name: backend.section() for backend in backends}
         return service_conf.write(path, service_conf.cinder(path, sections),
-                                  self.conf, *own)
+                                  self.conf, own)
 
-    def _start_service(self, command: str, conf_path: pathlib.Path, name: str,
-                       listens: bool = False) -> None:
-        self._start(str(SCRIPTS / command), '--config-file', str(conf_path),
-                    name=name, listens=listens)
-
-    def _start(self, *command: str, name: str, listens: bool) -> None:
-        """Start a service that logs to `name`.log, and listens or not."""
+    def _start(self, name: str, *arguments: str,
+               up: Callable[[], object]) -> None:
+        """Start a Python program that logs to `name`.log."""
         path = f"{SCRIPTS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         self.cleanup.enter_context(processes.running(
-            *command, log=self.folder / f'{name}.log', cwd=_CHECKOUT,
-            environment={**self.environment, 'PATH': path},
-            up=lambda: not listens or processes.accepts(self.port)))
+            sys.executable, *arguments, log=self.folder / f'{name}.log',
+            cwd=_CHECKOUT, environment={**self.environment, 'PATH': path},
+            up=up))

@@ -11,12 +11,11 @@
 #    under the License.
 
 
-"""Cluster: two cinder-volume services of one Cinder cluster, and the rest.
+"""Cluster: a Cinder with two cinder-volume services of one cluster.
 
-cinder-api, cinder-scheduler, and cinder-volume on two hosts that share a
-volume group, with MariaDB and RabbitMQ. All of it runs on one machine: see
-lvmlockd_stand_in.py for what makes two hosts of it, and recorded_target.py for
-the exports.
+Both services run on this machine, each as on a host of its own, and share a
+volume group. lvmlockd_stand_in.py stands in for LVM's lock manager and
+recorded_target.py for iSCSI targets. cluster_hosts.py has real hosts.
 """
 
 from __future__ import annotations
@@ -25,11 +24,12 @@ import contextlib
 import os
 import pathlib
 import signal
-import subprocess
 import sys
-import types
 from typing import Any
 
+import sqlalchemy
+
+from tests.lab import controller
 from tests.lab import infrastructure
 from tests.lab import polling
 from tests.lab import processes
@@ -52,7 +52,7 @@ _CHECKOUT = pathlib.Path(__file__).parents[2]
 class Node:
     """A host with cinder-volume.
 
-    :ivar lvm: its LVM commands, of which one can be made to go wrong
+    :ivar lvm: its LVM commands; a test can make one of them fail
     :ivar log_path: of cinder-volume
     """
 
@@ -69,11 +69,14 @@ class Node:
         self._environment = {**group.environment, 'PYTHONPATH': str(_CHECKOUT)}
         self._cleanup = cleanup
 
-    def configure(self, *conf: service_conf.Sections) -> None:
+    def configure(self, backend: service_conf.Options,
+                  conf: service_conf.Sections) -> None:
         """Write its cinder.conf."""
-        service_conf.write(self._conf_path, *conf, {
-            'DEFAULT': {'host': self.name},
-            'lvm': {'volumes_dir': str(self._exports)}})
+        service_conf.write(
+            self._conf_path,
+            service_conf.cinder(self._conf_path, {'lvm': backend}), conf, {
+                'DEFAULT': {'host': self.name, 'cluster': 'lab'},
+                'lvm': {'volumes_dir': self._exports}})
 
     def start(self) -> None:
         """Start cinder-volume, and return when it can be used."""
@@ -87,7 +90,7 @@ class Node:
                 written)))
 
     def kill(self) -> None:
-        """End cinder-volume at once, with the commands that it runs."""
+        """Kill cinder-volume and the commands that it runs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -98,7 +101,7 @@ class Node:
                 if self.log_path.exists() else '')
 
     def lose_exports(self) -> None:
-        """Remove its exports, which the kernel of a host has in memory."""
+        """Remove its exports, as when the kernel of a host stops."""
         for path in self._exports.glob('*'):
             path.unlink()
 
@@ -112,8 +115,9 @@ class Cluster:
     """A context manager: the running services.
 
     :ivar nodes: by name
-    :ivar api: its requests are for the cluster
-    :ivar lvm: who has which LV active
+    :ivar url: of cinder-api, with a project
+    :ivar api: a client of cinder-api
+    :ivar lvm: which host has which LV active
     """
 
     def __init__(self, folder: pathlib.Path,
@@ -127,22 +131,20 @@ class Cluster:
             folder = self._folder
             databases = cleanup.enter_context(
                 infrastructure.mariadb(folder, ['cinder']))
+            self._database = sqlalchemy.create_engine(databases['cinder'])
+            cleanup.callback(self._database.dispose)
             transport_url = cleanup.enter_context(
                 infrastructure.rabbitmq(folder))
-            port = processes.free_port()
             state = folder / 'shared'
             state.mkdir()
             self.lvm = SharedLvm(state)
-            common: list[service_conf.Sections] = [
-                service_conf.cinder(folder / 'cinder.conf', {}),
-                {'DEFAULT': {'transport_url': transport_url,
-                             'osapi_volume_listen_port': port,
-                             'osapi_volume_workers': 1,
-                             # Commands of periodic tasks would be counted.
-                             'periodic_interval': 3600,
-                             'quota_volumes': -1, 'quota_gigabytes': -1},
-                 'database': {'connection': databases['cinder']}}]
-            self._start_api(cleanup, common, port)
+            common: service_conf.Sections = {
+                'DEFAULT': {'transport_url': transport_url,
+                            # Commands of periodic tasks would be counted.
+                            'periodic_interval': 3600,
+                            **service_conf.UNLIMITED},
+                'database': {'connection': databases['cinder']}}
+            port = cleanup.enter_context(controller.running(folder, common))
             backend = {
                 **service_conf.lvm_backend(self.group, 'lvm', _DRIVER),
                 'lvm_manage_without_device_mapper': False,
@@ -150,35 +152,18 @@ class Cluster:
             self.nodes = {}
             for name in HOSTS:
                 node = Node(name, folder, self.lvm, self.group, cleanup)
-                node.configure(*common, {
-                    'DEFAULT': {'cluster': 'lab', 'enabled_backends': 'lvm'},
-                    'lvm': backend})
+                node.configure(backend, common)
                 node.start()
                 self.nodes[name] = node
-            self.api = VolumeApi(f'http://127.0.0.1:{port}/v3/{PROJECT}', '')
+            self.url = f'http://127.0.0.1:{port}/v3/{PROJECT}'
+            self.api = VolumeApi(self.url, '')
             wait_for_pools(lambda: self.api.request(
                 'GET', 'scheduler-stats/get_pools').body, 1)
             self._cleanup = cleanup.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 value: BaseException | None,
-                 traceback: types.TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._cleanup.close()
-
-    def _start_api(self, cleanup: contextlib.ExitStack,
-                   common: list[service_conf.Sections], port: int) -> None:
-        conf_path = service_conf.write(self._folder / 'cinder.conf', *common)
-        with (self._folder / 'cinder-manage.log').open('wb') as log:
-            subprocess.run(
-                [SCRIPTS / 'cinder-manage', '--config-file', conf_path, 'db',
-                 'sync'], check=True, stdout=log, stderr=log)
-        for command in ('cinder-scheduler', 'cinder-api'):
-            cleanup.enter_context(processes.running(
-                sys.executable, str(SCRIPTS / command), '--config-file',
-                str(conf_path), log=self._folder / f'{command}.log',
-                cwd=_CHECKOUT, up=lambda: True))
-        polling.wait_for('cinder-api', lambda: processes.accepts(port))
 
     def manage(self, lv_name: str, **volume_fields: Any) -> str:
         """Start to manage an LV, and return the volume's id."""
@@ -190,23 +175,14 @@ class Cluster:
         volume_id: str = reply.body['volume']['id']
         return volume_id
 
-    def set_status(self, volume_id: str, status: str) -> None:
-        """Reset the state of a volume."""
-        self.api.request('POST', f'volumes/{volume_id}/action',
-                         {'os-reset_status': {'status': status}})
-
     def attach(self, volume_id: str, initiator: str = 'iqn.lab:one') -> Any:
         """Attach a volume, and return the attachment."""
-        reply = self.api.request('POST', 'attachments', {'attachment': {
-            'volume_uuid': volume_id,
-            'connector': {'initiator': initiator, 'host': 'compute',
-                          'ip': '127.0.0.1', 'multipath': False}}})
+        reply = self.api.attach(volume_id, {
+            'initiator': initiator, 'host': 'compute', 'ip': '127.0.0.1',
+            'multipath': False})
         if reply.status != 200:
             raise RuntimeError(f'{reply}')
-        attachment = reply.body['attachment']
-        self.api.request('POST', f'attachments/{attachment["id"]}/action',
-                         {'os-complete': {}})
-        return attachment
+        return reply.body['attachment']
 
     def detach(self, attachment: Any) -> int:
         """Delete an attachment, and return the status code."""
@@ -220,7 +196,7 @@ class Cluster:
 
     def left(self) -> tuple[dict[str, str], set[str], dict[str, str],
                             list[tuple[str, str]]]:
-        """Return what a test has left, and forget who has which LV active.
+        """Return what a test has left, and drop the locks of all hosts.
 
         :returns: the UUIDs of the LVs by name, all tags, the hosts of active
             LVs, and the exports
@@ -233,7 +209,7 @@ class Cluster:
         return names, tags, active, self.exports()
 
     def wait_for_end(self, volume_id: str) -> str:
-        """Return the status of a volume once it is managed, or refused."""
+        """Return the status of a volume once its manage has ended."""
         status: str = polling.wait_for(
             f'the end of the manage of {volume_id}',
             lambda: self.api.show(volume_id).body['volume']['status'],
@@ -247,8 +223,15 @@ class Cluster:
                 node for node in self.nodes.values() if node.lvm.halted])
         return halted
 
+    def report_down(self, host: str) -> None:
+        """Let Cinder know at once that a service was killed."""
+        with self._database.begin() as connection:
+            connection.execute(sqlalchemy.text(
+                'UPDATE services SET updated_at = :long_ago '
+                'WHERE host = :host'), {
+                    'long_ago': '2000-01-01', 'host': f'{host}@lvm'})
+
     def fail(self, host: str) -> None:
-        """Let a host, whose cinder-volume is dead, fail, and its locks expire.
-        """
+        """Let a host fail whose cinder-volume was killed; its locks expire."""
         self.lvm.expire(host)
         self.nodes[host].lose_exports()

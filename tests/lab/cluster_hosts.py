@@ -13,8 +13,8 @@
 """Cluster: a real Cinder whose nodes share a volume group.
 
 cinder-volume runs on each node, under LVM's real lock manager. MariaDB,
-RabbitMQ, etcd, cinder-scheduler and cinder-api run on this machine, as those
-of a controller.
+RabbitMQ, etcd, cinder-scheduler and cinder-api run on this machine, as on a
+controller.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from concurrent import futures
 import contextlib
 import json
 import pathlib
-import subprocess
 
+from tests.lab import controller
 from tests.lab import infrastructure
 from tests.lab import nodes
 from tests.lab import polling
-from tests.lab import processes
 from tests.lab import service_conf
 from tests.lab.nodes import Node
 from tests.lab.service_conf import SCRIPTS
@@ -83,7 +82,7 @@ echo 'local {{ host_id = {node.number} }}' >/etc/lvm/lvmlocal.conf
 
 
 def start_unit(node: Node, unit: str) -> None:
-    """Start a service of systemd, which itself does not run on a node."""
+    """Start the service of a systemd unit; a node does not run systemd."""
     node.output(_START_UNIT.format(unit=unit))
     if unit == 'lvmlockd':
         polling.wait_for(unit, lambda: node.run(
@@ -99,7 +98,7 @@ def create_group(node: Node) -> None:
 def join_group(node: Node) -> None:
     """Start the group's locks on another node."""
     start = f'vgchange --lockstart {VOLUME_GROUP}'
-    # Without udevd, the node of the LV with the locks appears too late.
+    # Without udevd, the device node of the LV with the locks appears too late.
     node.output(f'{start} || {{ dmsetup mknodes; {start}; }}')
 
 
@@ -162,7 +161,7 @@ echo $! >{_SERVICE_PID}""")
     def reset(self, volume_id: str) -> None:
         """Reset the status that a failed operation has left.
 
-        A volume with an attachment is in use then.
+        The new status is in-use if the volume is attached, else available.
         """
         volume = self.api.show(volume_id).body['volume']
         status = 'in-use' if volume['attachments'] else 'available'
@@ -211,7 +210,7 @@ echo $! >{_SERVICE_PID}""")
         return name
 
     def _starts(self, node: Node) -> int:
-        """Return how often the driver of a node was ready."""
+        """Return how often the driver has started on a node."""
         # The API says that a service is up before its driver is.
         return int(node.run(f"grep --count '{_READY}' {self.log(node)} "
                             '2>/dev/null').output or 0)
@@ -241,15 +240,11 @@ def running(folder: pathlib.Path,
     with contextlib.ExitStack() as cleanup:
         databases = cleanup.enter_context(infrastructure.mariadb(
             folder, ('cinder',), nodes.ADDRESS))
-        port = processes.free_port()
         conf: service_conf.Sections = {
             'DEFAULT': {
                 'transport_url': cleanup.enter_context(
                     infrastructure.rabbitmq(folder, nodes.ADDRESS)),
-                'osapi_volume_listen_port': port,
-                'osapi_volume_workers': 1,
-                'quota_volumes': -1, 'quota_gigabytes': -1,
-                'quota_snapshots': -1,
+                **service_conf.UNLIMITED,
                 # Starting cinder-rtstool can take that long on a guest.
                 'rpc_response_timeout': 300,
             },
@@ -257,15 +252,7 @@ def running(folder: pathlib.Path,
             'coordination': {'backend_url': cleanup.enter_context(
                 infrastructure.etcd(folder, nodes.ADDRESS))},
         }
-        path = folder / 'cinder.conf'
-        service_conf.write(path, service_conf.cinder(path, {}), conf)
-        subprocess.run([SCRIPTS / 'cinder-manage', '--config-file', path,
-                        'db', 'sync'], check=True, stderr=subprocess.DEVNULL)
-        for name, up in (('cinder-scheduler', lambda: True),
-                         ('cinder-api', lambda: processes.accepts(port))):
-            cleanup.enter_context(processes.running(
-                str(SCRIPTS / name), '--config-file', str(path),
-                log=folder / f'{name}.log', cwd=_CHECKOUT, up=up))
+        port = cleanup.enter_context(controller.running(folder, conf))
         cluster = Cluster(hosts, f'http://127.0.0.1:{port}/v3/{PROJECT}',
                           folder, conf)
         on_each(cluster.start_service, hosts)

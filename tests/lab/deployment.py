@@ -26,7 +26,6 @@ import re
 import signal
 import sys
 import tempfile
-import types
 
 from tests.lab import polling
 from tests.lab import processes
@@ -115,20 +114,15 @@ class CinderDeployment:
             self._cleanup = cleanup.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 value: BaseException | None,
-                 traceback: types.TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._cleanup.close()
 
     def _write_conf(self, path: pathlib.Path) -> pathlib.Path:
         backends = {backend.name: backend.section(self._unprivileged)
                     for backend in self._backends}
-        # Cinder never releases the quota of a volume whose manage was
-        # refused, not even when that volume is deleted.
-        unlimited = {'quota_volumes': '-1', 'quota_gigabytes': '-1'}
         return service_conf.write(
             path, service_conf.cinder(path, backends, self._unprivileged),
-            {'DEFAULT': {**unlimited, **self._default_options}},
+            {'DEFAULT': {**service_conf.UNLIMITED, **self._default_options}},
             self._sections)
 
     def start(self) -> None:

@@ -42,7 +42,8 @@ class DeviceNodes:
             self._group.names()[lv_name])
         device = _losetup('--find', '--show', '--offset', str(offset),
                           '--sizelimit', str(size), physical_volume).strip()
-        # Detached when it is closed, even if this process is killed.
+        # The kernel detaches it when it is closed, even if this process is
+        # killed.
         self._cleanup.callback(os.close, os.open(device, os.O_RDONLY))
         _losetup('--detach', device)
         return self.link(lv_name, device)

@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Every command line of the documentation, and what runs or checks it.
+"""The command lines of the documentation, and what runs or checks each.
 
-The tests that run command lines take them from here, so that they run what the
-pages say. tests/unit/test_documented_commands.py fails if a command line is in
-none of the tables.
+The tests get their command lines from here, so that they run what the pages
+say. tests/unit/test_documented_commands.py fails if a command line is in none
+of the tables.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import yaml
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
 
-# What runs command lines: tests, and programs that print them.
+# The tests and programs that run command lines.
 WALKTHROUGH = 'tests/shows/walkthrough.py'
 CLIENTS = 'tests/shows/clients.py'
 BOOT = 'tests/shows/boot.py'
@@ -57,7 +57,8 @@ DEVSTACK = ('tests/keystone/test_documented_commands.py::'
             'test_the_commands_of_devstacks_readme')
 QUOTA = ('tests/keystone/test_documented_commands.py::'
          'test_the_quota_is_corrected')
-CLOUD = 'tests/keystone/test_documented_commands.py::test_a_command_succeeds'
+CLOUD = ('tests/keystone/test_documented_commands.py::'
+         'test_commands_about_a_volume_succeed')
 CHECK = ('tests/unit/test_docs.py::'
          'test_the_check_of_the_install_page_loads_the_driver')
 RENO = ('tests/unit/test_documented_commands.py::'
@@ -71,12 +72,12 @@ SHARED = ('tests/cluster/test_documented_commands.py::'
           'test_a_command_succeeds_on_a_host_of_a_cluster')
 CLUSTER = ('tests/cluster/test_documented_commands.py::'
            'test_adopting_by_cluster')
-# The lab sets up its shared volume group with them.
+# The lab sets up its shared volume group with these command lines.
 SHARED_GROUP = 'tests/lab/cluster_hosts.py'
-# The labs run it before they list active LVs.
+# The labs run this command line before they list active LVs.
 UDEV = 'tests/lab/scratch.py'
 
-# What only checks them. These command lines are not run.
+# Checks of command lines that are not run.
 TOX = 'the environment exists in tox.ini'
 MODULE = 'the module exists'
 SYNTAX = "the client's own parsers accept the arguments"
@@ -174,7 +175,7 @@ class CommandLine(NamedTuple):
 
 @functools.cache
 def command_lines() -> tuple[CommandLine, ...]:
-    """Return all of them, each once a page, in the order of the pages."""
+    """Return all command lines, once for each page, in the pages' order."""
     return tuple(dict.fromkeys(
         CommandLine(str(path.relative_to(CHECKOUT)), text)
         for path in _pages() for source in _texts(path)
@@ -188,7 +189,7 @@ def entry(line: CommandLine) -> tuple[str, str, str] | None:
 
 
 def lines_of(checker: str) -> list[CommandLine]:
-    """Return the command lines that this runs or checks."""
+    """Return the command lines that a test or program runs or checks."""
     return [line for line in command_lines()
             if (found := entry(line)) and found[2] == checker]
 

@@ -24,7 +24,8 @@ from tests.lab import polling
 _COMMANDS = ('lvm', 'lvs', 'lvdisplay', 'lvchange', 'lvrename', 'lvremove')
 
 # What a command does in place of its work, in bash; "$@" is the real command.
-# The faults of ONCE hit one command, those of FROM_NOW_ON all that follow too.
+# A fault of ONCE affects one command, and one of FROM_NOW_ON all that follow
+# as well.
 ONCE = {
     'does its work': 'exec "$@"',
     'fails before its work': 'exit 5',
@@ -55,7 +56,7 @@ FROM_NOW_ON = {
     'crashes from now on': 'exit 139',
 }
 FAULTS = ONCE | FROM_NOW_ON
-# For a test that does something at this moment.
+# The command waits, so that a test can do something meanwhile.
 _HALT = '; touch halted; until [ -e go ]; do sleep 0.05; done; '
 HALTS = {'halts before its work': f'true{_HALT}exec "$@"',
          'halts after its work': f'"$@"{_HALT}'}
@@ -73,7 +74,7 @@ MANAGE_IN_TREE = ('lvs', 'lvrename')
 class FaultyLvm:
     """Scripts in place of LVM's commands, of which one goes wrong.
 
-    :ivar path: a PATH in which they come first
+    :ivar path: a PATH in which these scripts come first
     """
 
     def __init__(self, folder: pathlib.Path, vg: str,
@@ -99,7 +100,7 @@ class FaultyLvm:
         self.mend()
 
     def break_at(self, step: int, fault: str, new_name: str) -> None:
-        """Let a command go wrong.
+        """Make a command go wrong.
 
         :param step: its number, counted from now
         :param new_name: the name that the manage gives the LV
@@ -119,12 +120,12 @@ class FaultyLvm:
         polling.wait_for('an LVM command to halt', lambda: self.halted)
 
     def resume(self) -> None:
-        """Let the halted command continue; no command goes wrong any more."""
+        """Let the halted command continue, and no other one go wrong."""
         self.mend()
         self._folder.joinpath('go').touch()
 
     def mend(self) -> None:
-        """Let every command do its work."""
+        """Let all commands do their work again."""
         self._write(0, 'exec "$@"')
 
     def _write(self, step: int, fault: str) -> None:

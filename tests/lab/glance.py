@@ -27,12 +27,13 @@ from tests.lab.service_conf import SCRIPTS
 @contextlib.contextmanager
 def running(folder: pathlib.Path, database: str,
             authtoken: service_conf.Options | None = None) -> Iterator[str]:
-    """Run Glance on 127.0.0.1; its URL, without a version.
+    """Run Glance on 127.0.0.1.
 
     :param folder: for its files and its log
     :param database: SQLAlchemy's URL of an empty one
-    :param authtoken: the section keystone_authtoken; None if every request
-        that Cinder makes is allowed without a token
+    :param authtoken: the section keystone_authtoken; None to allow every
+        request that Cinder makes without a token
+    :returns: its URL, without a version
     """
     port = processes.free_port()
     home = folder / 'glance'

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import pathlib
-import types
 from typing import Any
 
 from cinder import context
@@ -30,6 +29,7 @@ from cinder.volume import volume_types
 import os_brick
 import os_brick.privileged
 from oslo_config import cfg
+from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from tests.lab import service_conf
@@ -52,7 +52,7 @@ class CinderInProcess:
                  privileged_daemon: bool = False) -> None:
         """Describe what `with` sets up.
 
-        :param state: an empty folder
+        :param state: an empty folder for their files
         :param privileged_daemon: run os-brick's commands by a daemon, as
             cinder-volume does, instead of in this process
         """
@@ -70,9 +70,7 @@ class CinderInProcess:
         coordination.COORDINATOR.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 value: BaseException | None,
-                 traceback: types.TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         coordination.COORDINATOR.stop()
 
     def driver(self, vg: ScratchVolumeGroup, volume_driver: str = OURS,
@@ -102,6 +100,15 @@ class CinderInProcess:
             'volume_type_id': volume_type['id']} | fields)
         volume.create()
         return objects.Volume.get_by_id(admin, volume.id)
+
+    def manage(self, driver: Any, lv_name: str) -> objects.Volume:
+        """Manage an LV, and return its volume, which is then available."""
+        volume = self.record_volume()
+        driver.manage_existing(volume, {'source-name': lv_name})
+        volume.status = 'available'
+        volume.launched_at = timeutils.utcnow()
+        volume.save()
+        return volume
 
     def record_volume_type(self, extra_specs: dict[str, str]) -> str:
         """Record a volume type, and return its id."""

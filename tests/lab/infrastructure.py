@@ -91,7 +91,7 @@ def mariadb(folder: pathlib.Path, databases: Sequence[str],
 @contextlib.contextmanager
 def rabbitmq(folder: pathlib.Path,
              address: str = '127.0.0.1') -> Iterator[str]:
-    """Run RabbitMQ, its distribution port on 127.0.0.1.
+    """Run RabbitMQ, with its distribution port on 127.0.0.1.
 
     :param folder: for its log
     :param address: where it listens
@@ -130,7 +130,7 @@ def rabbitmq(folder: pathlib.Path,
                       '-rabbit loopback_users [] '
                       # Do not use the processor while there is nothing to do.
                       '+sbwt none +sbwtdcpu none +sbwtdio none',
-                  # Without a shell around it that does not forward signals.
+                  # It is then not run by a shell, which forwards no signals.
                   'RUNNING_UNDER_SYSTEMD': 'true',
               })):
         yield f'rabbit://guest:guest@{address}:{port}/'

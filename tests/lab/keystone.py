@@ -44,7 +44,7 @@ class Keystone:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """The administrator's, as the environment variables of clients."""
+        """The administrator's credentials, as environment variables."""
         return {
             'OS_AUTH_URL': self.url,
             'OS_IDENTITY_API_VERSION': '3',
@@ -85,7 +85,7 @@ class Keystone:
         return str(made[kind]['id'])
 
     def grant(self, role: str, user_id: str, project_id: str) -> None:
-        """Assign to a user one of the roles that bootstrap has made."""
+        """Assign one of the roles that bootstrap has created to a user."""
         found, = self.admin.get(f'{self.url}/roles',
                                 params={'name': role}).json()['roles']
         self.admin.put(f'{self.url}/projects/{project_id}/users/{user_id}'

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The life of an adopted volume: all that Cinder offers, for LVs of any size.
+"""The life of an adopted volume: each operation of Cinder, on LVs of any size.
 
 Needs device-mapper, root, and tgtd and iscsid running.
 """
@@ -65,7 +65,7 @@ _SECONDS = 900
 
 @dataclasses.dataclass(frozen=True)
 class Laboratory:
-    """A Cinder with the backends thick, thin, and other to migrate to.
+    """A Cinder with the backends thick and thin, and other to migrate to.
 
     Each volume group has the name of its backend. thick clears volumes with
     zeros. other is thick too, does not clear, and has old data in its free
@@ -113,8 +113,8 @@ def laboratory(volume_driver: str = OURS,
 def fill(device: pathlib.Path, seed: int) -> None:
     """Fill a device with data in every other MiB, and zeros between.
 
-    The seed's parity decides which MiB are zeros, so that the result differs
-    when a copy over another seed's data leaves out zeros.
+    The parity of the seed decides which MiB are zeros. So if a copy over the
+    data of a seed of the other parity leaves out zeros, the result differs.
     """
     zeros = bytes(units.Mi)
     with device.open('r+b', buffering=0) as file:
@@ -128,7 +128,7 @@ def fill(device: pathlib.Path, seed: int) -> None:
 
 
 def digest(device: pathlib.Path, size: int) -> str:
-    """Return the SHA-256 of a device's first bytes, past the page cache."""
+    """Return the SHA-256 of a device's first bytes, without the page cache."""
     found = hashlib.sha256()
     with device.open('rb', buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -183,7 +183,7 @@ class Life:
 
     def fill(self) -> None:
         """Fill the LV with data that no other LV has."""
-        # Even; the old data in the group other has an odd one.
+        # An even seed; the old data in the group other has an odd one.
         self.seed = 2 * next(self._numbers)
         fill(self.device(self.name), self.seed)
         self.digest = digest(self.device(self.name), self.size)
@@ -374,7 +374,7 @@ def volume_from_backup(life: Life) -> None:
 
 
 def _restore(life: Life, **where: str) -> str:
-    """Restore the backup; return the id of the volume with its data."""
+    """Restore the backup; return the ID of the volume with its data."""
     reply = life.api.request('POST', f'backups/{life.backup}/restore',
                              {'restore': where})
     restored = str(reply.body['restore']['volume_id'])
@@ -416,7 +416,7 @@ def migrate_back(life: Life) -> None:
 
 
 def delete(life: Life) -> None:
-    """Delete the volume; where Cinder clears it, check that it is zeros."""
+    """Delete the volume; if Cinder clears it, check that it is zeros."""
     ranges = [row['seg_pe_ranges'] for row in life.group.report(
                   'lv_name', 'seg_pe_ranges')
               if row['lv_name'] == f'volume-{life.volume}']
@@ -463,7 +463,8 @@ NOT_TRIED = 'not tried'
 def live(lab: Laboratory, backend: str, size: int) -> Iterator[Step]:
     """Do every operation on adopted LVs of this size.
 
-    After a failure, the volume is in no state for the operations that follow.
+    After a failure, the volume's state does not allow the operations that
+    follow, so they are left out.
     """
     slow = SLOW_OPERATIONS if size in _SIZES_FOR_SLOW_OPERATIONS else ()
     for row in OPERATIONS + slow:

@@ -23,7 +23,7 @@ _PREFIX = 'iqn.2026-01.org.lab.target:'
 
 
 class Export(NamedTuple):
-    """Where an initiator finds an LV."""
+    """The target and portal by which an initiator finds an LV."""
 
     target: str
     portal: str

@@ -10,18 +10,17 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
-"""An LVM command on one of several hosts that share a volume group.
+"""Runs an LVM command as on one of several hosts that share a volume group.
 
 It runs as `python -I -S lvmlockd_stand_in.py HOST STATE REAL ARGUMENT...`, in
 place of the command REAL. It stands in for lvmlockd and for the activation of
 LVs, which need device-mapper: a file records which host has which LV active.
-What a second host sees, and which commands are refused there with which
-message and exit code, is what LVM 2.03.16 with lvmlockd and sanlock did on two
-hosts. tests/lab/shared_lvm.py uses it. The metadata are real.
+It shows and refuses what LVM 2.03.16 with lvmlockd and sanlock was seen to
+show and refuse on the second of two hosts, with the same messages and exit
+codes. The metadata are real. tests/lab/shared_lvm.py uses it.
 
-The differences: it knows no thin pools and no shared activation, a lock is
-never in doubt, no LV is ever open, and there are no devices.
+Unlike LVM, it does not know thin pools and shared activation, a lock is always
+known, no LV is ever open, and there are no devices.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _REFUSED = 5
 
 
 class Command:
-    """One command, while no other host runs one: LVM locks the group too."""
+    """A command. As LVM locks the group, only one command runs at a time."""
 
     def __init__(self, host: str, state: pathlib.Path, real: str,
                  arguments: list[str]) -> None:
@@ -46,7 +45,7 @@ class Command:
         self.locks_path = state / 'locks.json'
         self.real = real
         self.arguments = arguments
-        # Host by the UUID of the LV that it has active.
+        # The host that has an LV active, by the UUID of the LV.
         self.locks: dict[str, str] = (
             json.loads(self.locks_path.read_text())
             if self.locks_path.exists() else {})
@@ -115,7 +114,7 @@ class Command:
                      if row['lv_name'] == lv_name), {})
 
     def _locked_row(self, lv_name: str) -> dict[str, str]:
-        """Return the row of the LV whose lock counts; {} without that LV."""
+        """Return the row of the LV whose lock counts; {} if there is none."""
         row = self._row(lv_name)
         return (self._row(row['origin'])
                 if 'thicksnapshot' in row.get('lv_role', '') else row)
@@ -123,7 +122,7 @@ class Command:
     def _check(self, lv_name: str, snapshots: bool = True) -> None:
         """Refuse the command if another host has the LV active.
 
-        :param snapshots: check that for a thick snapshot too
+        :param snapshots: whether to check it for a thick snapshot too
         """
         if ('thicksnapshot' in self._row(lv_name).get('lv_role', '')
                 and not snapshots):
@@ -180,7 +179,7 @@ class Command:
         return done.returncode
 
     def _as_seen(self, attr: str, uuid: str) -> str:
-        """Return lv_attr with the state that this host sees."""
+        """Return lv_attr with the state as this host sees it."""
         active = self.locks.get(uuid) == self.host
         return attr[:4] + ('a-' if active else '--') + attr[6:]
 

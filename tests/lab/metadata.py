@@ -30,7 +30,7 @@ EXTENT = 4 * 1024 * 1024
 
 
 def lv_uuid(lv_name: str) -> str:
-    """Return an LVM UUID, always the same one for a name."""
+    """Return an LVM UUID, which is the same each time for a name."""
     digits = hashlib.sha256(lv_name.encode()).hexdigest()[:32]
     ends = (6, 10, 14, 18, 22, 26, 32)
     return '-'.join(digits[start:end]

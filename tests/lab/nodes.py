@@ -35,7 +35,6 @@ import socket
 import subprocess
 import threading
 import time
-import types
 
 from oslo_utils import units
 
@@ -65,7 +64,7 @@ class Answer:
 
 
 class CommandFailed(Exception):
-    """A command exited with another status than 0."""
+    """A command exited with a status other than 0."""
 
 
 @contextlib.contextmanager
@@ -154,20 +153,18 @@ class Node:
         try:
             self.start()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 value: BaseException | None,
-                 traceback: types.TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._process:
             self.kill()
         _output('ip', 'link', 'delete', self.tap)
 
     @property
     def console(self) -> pathlib.Path:
-        """The log of its console."""
+        """The path of its console's log."""
         return self.folder / 'console.log'
 
     def start(self) -> None:
@@ -187,7 +184,7 @@ class Node:
         self._line = ours
         self._numbers = itertools.count(1)
         self._sending = threading.Lock()
-        # The agent answers a request that nobody has sent when it is up.
+        # When the agent is up, it sends an answer with the number 0.
         self._waiting = {0: futures.Future[Answer]()}
         up = self._waiting[0]
         threading.Thread(target=self._receive, args=(ours, self._waiting),
@@ -216,19 +213,19 @@ class Node:
         _output('ip', 'link', 'set', self.tap, 'up')
 
     def lose_disk(self) -> None:
-        """Let each request to the disk fail, which must be a SCSI disk."""
+        """Make each request to the shared disk fail, which must be SCSI."""
         disk = pathlib.Path(self.kind.disk).name
         self.output(f'echo offline >/sys/block/{disk}/device/state')
 
     @property
     def is_running(self) -> bool:
-        """Whether it was not killed, and has not stopped itself."""
+        """Whether it runs: it was not killed and has not stopped by itself."""
         return self._process is not None and self._process.poll() is None
 
     def begin(self, command: str) -> futures.Future[Answer]:
-        """Start a shell command, and return what will be its result.
+        """Start a shell command, and return a future of its result.
 
-        If the node stops, there is none: ConnectionError is raised.
+        If the node stops, the future raises ConnectionError.
         """
         number = next(self._numbers)
         answer: futures.Future[Answer] = futures.Future()
@@ -270,7 +267,7 @@ class Node:
         try:
             with line.makefile('rb') as lines:
                 for text in lines:
-                    # The kernel may have printed something before.
+                    # The kernel may have printed something before it.
                     start = text.find(b'{')
                     if start < 0:
                         continue

@@ -17,8 +17,8 @@ all the processes that it has started. If the lab itself is killed, the kernel
 terminates its servers.
 
 mirakuru does not fit: it sends SIGTERM to the whole process group, so that the
-commands of a service end before the service; and it makes the group by Popen's
-preexec_fn, which the guest of tests/run/guest.py cannot afford.
+commands of a service end before the service. It also creates the group with
+Popen's preexec_fn, which takes too long in the guest of tests/run/guest.py.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def running(*command: str, log: pathlib.Path, up: Callable[[], object],
             environment: Mapping[str, str] | None = None,
             cwd: pathlib.Path | None = None, user: str | None = None,
             seconds_to_stop: float = 60) -> Iterator[subprocess.Popen[Any]]:
-    """Run a command, from when it is up until the context ends.
+    """Run a command until the context ends, which begins when it is up.
 
     :param log: the file to which its standard output and error are appended
     :param up: returns whether the command can be used
@@ -135,7 +135,7 @@ def stop(process: subprocess.Popen[Any], seconds: float) -> None:
 def run(*command: str) -> int:
     """Run a program that cleans up on SIGTERM, and return its exit status.
 
-    If it is interrupted, subprocess.run() kills what it runs.
+    subprocess.run() would kill it when this process is interrupted.
     """
     with subprocess.Popen(command) as process:
         try:

@@ -10,11 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """RecordedTarget: iSCSI targets that are files, one for each export.
 
-It stands in for LIO, which needs a kernel with device-mapper. As there, access
-cannot be given or withdrawn without a target.
+It stands in for LIO, which needs the device of an active LV. As with LIO,
+access cannot be granted or withdrawn without a target.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ import pathlib
 import re
 import subprocess
 import tempfile
-import types
 
 from oslo_utils import units
 
@@ -121,9 +120,7 @@ class ScratchVolumeGroup:
             self._cleanup = cleanup.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 value: BaseException | None,
-                 traceback: types.TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._cleanup.close()
 
     def _deactivate(self) -> None:

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Server: a node that connects to exports by iSCSI, as a compute host does."""
+"""Server: a node that connects to exports over iSCSI, like a compute host."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ iscsid""")
             'the disk of an export', lambda: self._node.output(find).strip())
 
     def disconnect(self, export: Export) -> None:
-        """Log out, also if the target has vanished."""
+        """Log out, even if the target no longer exists."""
         login = _node(export)
         self._node.output(f'{login} --logout; {login} -o delete')
 
     def begin_writing(self, device: str) -> None:
-        """Write to a disk, and verify it, until that fails."""
+        """Start to write to a disk and to verify that, until it fails."""
         self._node.output(
             f'setsid python3 {_WRITER} write {device} </dev/null >{_LOG} '
             f'2>&1 &\necho $! >{_PID}')
@@ -65,11 +65,11 @@ iscsid""")
             f'cat {_LOG}').splitlines() if line.isdigit()]
 
     def is_writing(self) -> bool:
-        """Return whether it has not failed yet."""
+        """Return whether the writing has not failed yet."""
         return self._node.run(f'kill -0 $(cat {_PID})').status == 0
 
     def stop_writing(self) -> list[int]:
-        """End writing, and return what writes() returns then."""
+        """Stop writing, and return what writes() returns after that."""
         self._node.run(f'kill $(cat {_PID})')
         polling.wait_for('the writer to end', lambda: not self.is_writing())
         return self.writes()

@@ -44,6 +44,11 @@ SCRIPTS = pathlib.Path(sysconfig.get_path('scripts'))
 Options: TypeAlias = Mapping[str, object]
 Sections: TypeAlias = Mapping[str, Options]
 
+# Cinder never releases the quota of a volume whose manage was refused, not
+# even when that volume is deleted.
+UNLIMITED: Options = {'quota_volumes': -1, 'quota_gigabytes': -1,
+                      'quota_snapshots': -1}
+
 # The requests of Cinder and of the labs. By default Glance allows none of
 # them without a token.
 _IMAGE_REQUESTS = ('add_image', 'delete_image', 'download_image', 'get_image',

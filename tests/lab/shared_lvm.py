@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """SharedLvm: LVM's commands as the hosts of a shared volume group see them.
 
 See lvmlockd_stand_in.py for what it stands for.
@@ -60,7 +59,7 @@ class SharedLvm:
                      if other != host})
 
     def activate(self, lv_uuid: str, host: str) -> None:
-        """Let a host have an LV active."""
+        """Record that a host has an LV active."""
         self._write(self.active() | {lv_uuid: host})
 
     def _write(self, locks: dict[str, str]) -> None:

@@ -45,7 +45,7 @@ def unwind_when_stopped() -> None:
 
 
 def set_interruptible(whether: bool) -> None:
-    """From now on, raise interrupts at once, or keep them pending."""
+    """Set whether interrupts are raised at once, or kept pending."""
     _State.interruptible = whether
     if whether and _State.pending:
         pending, _State.pending = _State.pending, None

@@ -54,7 +54,7 @@ def _round(cinder: CinderDeployment, lvs: int, adopt: list[str]) -> Round:
 
 
 def _list(cinder: CinderDeployment) -> tuple[list[float], int]:
-    """The response times of a listing's pages, and how many LVs it shows."""
+    """Return the seconds of each page of a listing, and the number of LVs."""
     seconds = []
     count = 0
     while count % PAGE == 0:

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Terminal: runs commands as in a terminal window, and draws its picture."""
+"""Terminal: runs commands as in a terminal window, and draws the window."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Terminal:
 
     def __init__(self, environment: Mapping[str, str], folder: str,
                  width: int = 110) -> None:
-        """Open an empty one.
+        """Open an empty terminal window.
 
         :param folder: the working directory of the commands
         :param width: in characters
@@ -108,7 +108,7 @@ class Picture:
         return both
 
     def abridged(self, head: int, tail: int) -> Picture:
-        """Return it without its middle, which is counted instead."""
+        """Return it with its middle replaced by the number of lines."""
         left_out = len(self._rows) - head - tail
         if left_out < 2:
             return self
@@ -120,7 +120,7 @@ class Picture:
         return short
 
     def svg(self, title: str) -> str:
-        """Return it as a picture that needs no other file."""
+        """Return it as an SVG image that refers to no other file."""
         drawn = console.Console(record=True, width=self._width,
                                 file=io.StringIO(), force_terminal=True)
         for row in self._rows:
@@ -134,7 +134,7 @@ class Picture:
 
 
 def _lines(screen: pyte.Screen) -> list[str]:
-    # Only what was printed: a screen of that many lines takes long to read.
+    # Only the lines that were printed, because reading all of them takes long.
     lines = [''.join(screen.buffer[row][column].data
                      for column in range(screen.columns)).rstrip()
              for row in range(max(screen.buffer, default=-1) + 1)]

@@ -39,7 +39,7 @@ from tests.lab.service_conf import OURS
 # its old name, at once or when the volume is deleted.
 SAFE = {'done', 'refused, name kept', 'refused, released on delete',
         'killed, name kept', 'killed, released on delete',
-        # The LV was asked for by its name, so this is another LV.
+        # The request names the LV, so it is the replacement that is managed.
         'done with the replacement'}
 
 # Zeros in every other MiB.
@@ -53,7 +53,7 @@ _SECONDS_TO_HANG = 3
 
 
 class Loss(enum.Enum):
-    """What no fault may cause."""
+    """The losses that no fault may cause."""
 
     DATA = 'data lost'
     NAME = 'name lost'
@@ -102,7 +102,7 @@ class Trial:
         """Describe the trial.
 
         :param group: has no other LV
-        :param impatient: the driver with a short time limit for commands
+        :param impatient: a driver with a short time limit for commands
         """
         self._cinder = cinder
         self._group = group

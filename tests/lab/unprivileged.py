@@ -40,17 +40,17 @@ _SOCKETS = '/tmp'  # noqa: S108
 
 
 def main(cinder_conf: str, lvm_conf: str, module: str) -> None:
-    """Become the module; does not return."""
+    """Replace this process by the module's; does not return."""
     _run('mount', '--make-rprivate', '/')
     layers = pathlib.Path('/mnt')
     _run('mount', '-t', 'tmpfs', 'tmpfs', str(layers))
     _mount_overlay(pathlib.Path('/etc'), layers)
     _mount_overlay(pathlib.Path('/usr/local/bin'), layers)
     if tempfile.gettempdir() != _SOCKETS:
-        # A guest kernel cannot make a socket among this machine's files.
+        # A guest kernel cannot create a socket in this machine's file system.
         os.environ['TMPDIR'] = _SOCKETS
         _mount_overlay(pathlib.Path(_SOCKETS), layers)
-    # After the overlay on the folder for sockets, which may hold the checkout.
+    # After the overlay on the folder for sockets: the checkout may be in it.
     for path in (sys.base_prefix, sys.prefix, os.getcwd(), cinder_conf):
         _let_all_enter(pathlib.Path(path).resolve(), layers)
     _install(cinder_conf, lvm_conf)
@@ -88,7 +88,7 @@ def _install(cinder_conf: str, lvm_conf: str) -> None:
 
 
 def _mount_overlay(folder: pathlib.Path, layers: pathlib.Path) -> None:
-    """Mount an overlay that hides writes from others, and let all enter."""
+    """Mount an overlay that hides writes, with a folder that all can enter."""
     layer = layers / str(folder).replace('/', '_')
     for name in ('upper', 'work'):
         (layer / name).mkdir(parents=True)

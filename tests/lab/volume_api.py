@@ -28,7 +28,7 @@ from tests.lab import polling
 PROJECT = 'ab' * 16
 
 # A slow Cinder should not spend its time on answering.
-_PAUSE = tenacity.wait_exponential(multiplier=0.1, max=3)
+_PAUSE = tenacity.wait_exponential(multiplier=0.1, exp_base=1.4, max=3)
 
 
 class Reply(NamedTuple):
@@ -95,6 +95,24 @@ class VolumeApi:
 
     def delete(self, volume_id: str) -> Reply:
         return self.request('DELETE', f'volumes/{volume_id}')
+
+    def set_status(self, volume_id: str, status: str) -> Reply:
+        """Reset the status of a volume, as an administrator can."""
+        return self.request('POST', f'volumes/{volume_id}/action',
+                            {'os-reset_status': {'status': status}})
+
+    def attach(self, volume_id: str, connector: Mapping[str, Any]) -> Reply:
+        """Attach a volume without a server, for which Cinder would ask Nova.
+
+        :returns: the answer to the request that creates the attachment
+        """
+        reply = self.request('POST', 'attachments', {'attachment': {
+            'volume_uuid': volume_id, 'connector': connector}})
+        if reply.status == 200:
+            attachment_id = reply.body['attachment']['id']
+            self.request('POST', f'attachments/{attachment_id}/action',
+                         {'os-complete': {}})
+        return reply
 
     def wait(self, resource_id: str, *statuses: str,
              kind: str = 'volume') -> dict[str, Any]:

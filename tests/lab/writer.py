@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Writes numbers to a disk: writer.py write DEVICE, or reads them.
+"""Writes numbers to a disk or reads them: writer.py write|read DEVICE.
 
-Each number is written to a block of its own, read back and then printed; after
-the last block, the first one is next. Writing ends when a request fails.
+Each number is written to the next block, read back and then printed; the first
+block follows the last one. Writing ends when a request fails.
 """
 
 import json
@@ -36,8 +36,8 @@ def _read(disk: int, buffer: mmap.mmap, block: int) -> bytes:
 
 def main(what: str, device: str) -> None:
     """Write numbers from 1, or print those that were written as JSON."""
-    # Without the page cache, which could answer instead of the disk. It needs
-    # memory that is aligned.
+    # O_DIRECT avoids the page cache, which could answer in place of the disk.
+    # It needs aligned memory.
     disk = os.open(device, os.O_RDWR | os.O_DIRECT)
     buffer = mmap.mmap(-1, BLOCK)
     if what == 'read':

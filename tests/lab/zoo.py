@@ -27,7 +27,7 @@ from tests.lab.metadata import logical_volumes
 from tests.lab.metadata import segment
 from tests.lab.scratch import ScratchVolumeGroup
 
-# Names by Cinder's default templates.
+# Names from Cinder's default templates.
 VOLUME_ID = '11111111-1111-4111-8111-111111111111'
 CLONE_ID = '22222222-2222-4222-8222-222222222222'
 SNAPSHOT_ID = '33333333-3333-4333-8333-333333333333'
@@ -254,10 +254,10 @@ def origin_with_snapshot(origin: str, snapshot: str) -> str:
 
 
 def guests(count: int) -> str:
-    """Return the metadata of `count` LVs, as another hypervisor has them.
+    """Return the metadata of `count` LVs, as disks of another hypervisor.
 
     Of ten LVs, one has a thick snapshot, one is read-only, one is not
-    activated at boot, and one has no whole number of GiB.
+    activated at boot, and the size of one is not a whole number of GiB.
     """
     zoo = _Zoo('')
     for number in range(count):

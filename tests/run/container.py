@@ -16,10 +16,10 @@ systemd-nspawn boots a root file system that mmdebstrap has built, of any
 Debian release. The container has a network namespace of its own, which
 slirp4netns connects to the network: its servers cannot be reached from
 outside. It has the host's kernel, and so no device-mapper if the host has
-none. Where its packages come from is the host's configuration of apt and pip.
+none. It gets its packages from where the host's apt and pip get theirs.
 
-The host's systemd, if it runs one, does not know the container. It ends with
-this process, also if this is killed.
+The host's systemd, if it runs one, does not know the container. The container
+ends with this process, even if the process is killed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import platform
 import re
 import shutil
 import subprocess
@@ -43,12 +42,13 @@ from typing import Any
 
 from tests.lab import polling
 from tests.lab import processes
+from tests.run import debian_packages
 
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 PROGRAMS = {'systemd-nspawn': 'systemd-container',
             'mmdebstrap': 'mmdebstrap', 'slirp4netns': 'slirp4netns'}
-# Those of mmdebstrap's variant "important", and what a developer's machine
-# has besides.
+# The packages of mmdebstrap's variant "important", and others that a
+# developer's machine has.
 _PACKAGES = ('ca-certificates', 'curl', 'dbus', 'git', 'iproute2', 'kmod',
              'locales', 'lsb-release', 'procps', 'python3', 'python3-pip',
              'python3-venv', 'sudo', 'systemd', 'systemd-sysv')
@@ -59,7 +59,9 @@ _CERTIFICATES = 'etc/pip-certificates.pem'
 # slirp4netns forwards it to the host's name servers.
 _NAME_SERVER = '10.0.2.3'
 # systemd-nspawn's /dev has no loop devices. All numbers are the host's, where
-# other programs use the first ones.
+# other programs use the first ones: hundreds, if they are tests of this
+# repository. The kernel makes a device when a program asks for a free number,
+# but then its node must exist.
 _LOOP_NODES = """[Unit]
 Description=Device nodes of loop devices
 DefaultDependencies=no
@@ -69,13 +71,14 @@ Before=local-fs-pre.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=mknod /dev/loop-control c 10 237
-ExecStart=sh -c 'for n in $(seq 0 255); do mknod /dev/loop$n b 7 $n; done'
+ExecStart=python3 -c "import os, stat; [os.mknod(f'/dev/loop{n}', \\
+    stat.S_IFBLK, os.makedev(7, n)) for n in range(4096)]"
 ExecStart=sh -c 'chgrp disk /dev/loop*; chmod 660 /dev/loop*'
 
 [Install]
 WantedBy=sysinit.target
 """
-# They fail in a container, or would work at any time.
+# These units fail in a container, or may start to work at any time.
 _MASKED = ('apt-daily-upgrade.timer', 'apt-daily.timer', 'e2scrub_all.timer',
            'networking.service', 'systemd-timesyncd.service')
 
@@ -95,7 +98,7 @@ def check_host() -> None:
 def clone_checkout(bare: pathlib.Path) -> None:
     """Make a bare clone of the checkout, and print its last commit.
 
-    Its branch is main, whatever the checkout's is.
+    Its branch is main, whichever the checkout's is.
     """
     shutil.rmtree(bare, ignore_errors=True)
     commit = _git('rev-parse', 'HEAD')
@@ -127,13 +130,11 @@ def unpacked(release: str, folder: pathlib.Path,
     if not base.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f'{release}.unfinished.tar'
-        included = ','.join((*_PACKAGES, *packages))
-        _call('mmdebstrap', '--quiet', '--variant=important',
-              f'--include={included}', release, unfinished,
-              *apt_sources(release))
+        debian_packages.unpack_release(release, unfinished, 'important',
+                                       (*_PACKAGES, *packages))
         unfinished.rename(base)
     root = folder / f'{release}.root'
-    # A run that was killed has left it.
+    # It is left over if an earlier run was killed.
     _remove(root)
     try:
         root.mkdir()
@@ -146,24 +147,6 @@ def unpacked(release: str, folder: pathlib.Path,
         _remove(root)
 
 
-def apt_sources(release: str) -> list[str]:
-    """Return lines for sources.list: where apt gets this host's release.
-
-    :param release: the name of another Debian release to get from there
-    """
-    running = platform.freedesktop_os_release()['VERSION_CODENAME']
-    listed = subprocess.check_output(
-        ['apt-get', 'indextargets', '--format',
-         '$(REPO_URI) $(RELEASE) $(COMPONENT)', 'Created-By: Packages',
-         'Origin: Debian'], text=True)
-    lines = [line.replace(f' {running}', f' {release}')
-             for line in listed.splitlines() if f' {running}' in line]
-    if not lines:
-        raise RuntimeError(f'apt has no packages of Debian {running}: run '
-                           '`apt-get update`, then retry')
-    return [f'deb {line}' for line in dict.fromkeys(lines)]
-
-
 @dataclasses.dataclass(frozen=True)
 class Container:
     """A container that has booted.
@@ -174,15 +157,14 @@ class Container:
     root: pathlib.Path
     _leader: int
 
-    def command(self, *command: str, user: str = 'root', folder: str = '/',
-                environment: Mapping[str, str] | None = None) -> list[str]:
+    def command(self, *command: str, user: str = 'root',
+                folder: str = '/') -> list[str]:
         """Return the command with which the host runs a command in it.
 
-        The command has a systemd unit of its own. The end of the unit is the
-        end of all that the command has started.
+        The command has a systemd unit of its own. When the unit ends, so does
+        everything that the command has started.
         """
-        environment = {'PATH': _PATH, 'TERM': 'dumb', 'LANG': 'C.UTF-8',
-                       'PIP_CACHE_DIR': _CACHES['pip'], **(environment or {})}
+        environment = {'PATH': _PATH, 'TERM': 'dumb', 'LANG': 'C.UTF-8'}
         return ['nsenter', f'--target={self._leader}', '--mount', '--uts',
                 '--ipc', '--net', '--pid', '--', 'env', '-i', f'PATH={_PATH}',
                 'systemd-run', '--quiet', '--pipe', '--wait', '--collect',
@@ -213,8 +195,8 @@ def booted(root: pathlib.Path, log: pathlib.Path,
            ) -> Iterator[Container]:
     """Boot a root file system that unpacked() made.
 
-    :param log: the file for the messages of what runs the container
-    :param read_only: folders of the host and where the container sees them
+    :param log: the file for the messages of systemd-nspawn and slirp4netns
+    :param read_only: folders of the host, and their paths in the container
     """
     with contextlib.ExitStack() as stack:
         network = processes.start('unshare', '--net', 'sleep', 'infinity',
@@ -300,7 +282,7 @@ def _configure(root: pathlib.Path) -> None:
         (units / each).symlink_to('/dev/null')
     for each in _CACHES:
         _cache(root, each).mkdir(exist_ok=True)
-    # pip ignores a cache that belongs to another user.
+    # Every user writes to it; root ignores one that is not root's.
     _cache(root, 'pip').chmod(0o1777)
 
 
@@ -313,9 +295,9 @@ def _host_name(root: pathlib.Path) -> str:
 
 
 def pip_conf(root: pathlib.Path) -> str:
-    """Return the host's settings of pip that apply in the container.
+    """Return the host's settings of pip that also apply in the container.
 
-    They are its indexes on the network. The certificates are copied.
+    These are its indexes on the network. Certificates are copied.
     """
     listed = subprocess.check_output(
         [sys.executable, '-m', 'pip', 'config', 'list'], text=True)
@@ -330,8 +312,8 @@ def pip_conf(root: pathlib.Path) -> str:
         elif name in _PIP_SETTINGS:
             settings[name] = ' '.join(
                 each for each in value.split() if not each.startswith('file:'))
-    lines = ['[global]', 'disable-pip-version-check = true',
-             'default-timeout = 180']
+    lines = ['[global]', f"cache-dir = {_CACHES['pip']}",
+             'disable-pip-version-check = true', 'default-timeout = 180']
     lines += [f'{name} = {value}' for name, value in settings.items() if value]
     return '\n'.join((*lines, ''))
 
@@ -351,7 +333,7 @@ def loop_devices(root: pathlib.Path) -> list[str]:
 
 
 def print_disk_use(root: pathlib.Path) -> None:
-    """Print the size of a root file system, and of what is kept beside it."""
+    """Print the size of a root file system, and of the files beside it."""
     kept = sorted(root.parent.glob(f'{root.stem}.[!r]*'))
     print(subprocess.check_output(
         ['du', '--summarize', '--one-file-system', '--human-readable', root,

@@ -10,20 +10,18 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
-"""Runs commands of README.rst on another Debian release, in a container.
+"""Runs commands on another Debian release, in a container.
 
 `python -m tests.run.debian RELEASE FOLDER COMMAND...`, as root, from the top
-of the checkout. Each COMMAND is one argument, and runs as root in a clone of
-the checkout's last commit, which has nothing else: what the commands need they
-install.
+of the checkout. Each COMMAND is a shell line, and runs as root in a clone of
+the checkout's last commit. Nothing else is installed: the commands install
+what they need.
 """
 
 from __future__ import annotations
 
 import contextlib
 import pathlib
-import shlex
 import subprocess
 import sys
 
@@ -68,7 +66,7 @@ def _run(release: str, folder: pathlib.Path,
             print(f'# {command}', flush=True)
             with container.timed(command):
                 done = subprocess.run(
-                    machine.command(*shlex.split(command), folder=_CLONE),
+                    machine.command('sh', '-c', command, folder=_CLONE),
                     stdin=subprocess.DEVNULL, check=False)
             if done.returncode:
                 failed.append(command)

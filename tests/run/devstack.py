@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Runs an unmodified DevStack with this repository's plugin, in a container.
 
 `python -m tests.run.devstack FOLDER`, as root, from the top of the checkout,
@@ -46,7 +45,7 @@ from tests.run.container import Container
 
 RELEASE = 'bookworm'
 _REPOSITORIES = ('cinder', 'devstack', 'keystone', 'requirements', 'tempest')
-# Where the container sees a folder GIT_BASE, and the plugin's repository.
+# The paths in the container of a folder GIT_BASE, and of the plugin.
 _GIT_BASE = '/git'
 _PLUGIN = 'cinder-lvm-manage'
 _STACK = '/opt/stack'
@@ -170,7 +169,7 @@ class DevStack:
                                f'end of {log}:\n{self.log_end(name, 40)}')
 
     def log_end(self, name: str, lines: int) -> str:
-        """Return the last lines of what a script has printed."""
+        """Return the last lines that a script has printed."""
         text = (self._logs / f'{name}.log').read_text(errors='replace')
         return '\n'.join(text.splitlines()[-lines:])
 
@@ -248,7 +247,7 @@ class DevStack:
             os.fsync(file.fileno())
 
     def left(self) -> dict[str, list[str]]:
-        """Return what there is of DevStack, by kind."""
+        """Return what is left of DevStack, by kind."""
         return {
             'volume groups': self.root(
                 'vgs', '--noheadings', '--options', 'vg_name').split(),
@@ -305,6 +304,7 @@ def _run(folder: pathlib.Path, git_base: str | None, branch: str,
             machine = stack.enter_context(container.booted(
                 root, logs / 'container.log',
                 {folder / 'plugin': '/plugin', **binds}))
+        hide_read_only_file(machine, '/sys/kernel/mm/ksm/run')
         clone(machine, address, branch)
         (root / _DEVSTACK.lstrip('/') / 'local.conf').write_text(
             _LOCAL_CONF.format(
@@ -343,7 +343,7 @@ def _parse(arguments: tuple[str, ...]) -> argparse.Namespace:
 
 def git_base_in_container(
         git_base: str | None) -> tuple[str, dict[pathlib.Path, str]]:
-    """Return GIT_BASE as the container has it, and the folders it needs.
+    """Return GIT_BASE in the container, and the folders that it needs.
 
     :raises RuntimeError: it cannot be used
     """
@@ -365,7 +365,7 @@ def git_base_in_container(
 
 
 def prepare(root: pathlib.Path) -> None:
-    """Make the user stack, and let LVM see DevStack's loop devices only."""
+    """Create the user stack, and let LVM see only DevStack's loop devices."""
     units = root / 'etc/systemd/system/stack-volumes-.service.d'
     for path, text, mode in (
             (root / 'etc/lvm/lvmlocal.conf', _LVMLOCAL_CONF, 0o644),
@@ -381,6 +381,15 @@ def prepare(root: pathlib.Path) -> None:
                    check=True)
     # Apache reads Keystone's and Cinder's files there.
     (root / _STACK.lstrip('/')).chmod(0o755)
+
+
+def hide_read_only_file(machine: Container, name: str) -> None:
+    """Replace a file, if it exists, by one that any program can write to.
+
+    Stable branches of DevStack end when they cannot write to a file in /sys.
+    """
+    machine.output(
+        'sh', '-c', f'[ ! -e {name} ] || mount --bind /dev/null {name}')
 
 
 def clone(machine: Container, git_base: str, branch: str) -> None:
@@ -471,7 +480,7 @@ def _adopt_by_api(devstack: DevStack, backend: str) -> None:
 
 
 def _create_in_tree(devstack: DevStack) -> None:
-    """Create and delete a volume on the backend of type lvm beside."""
+    """Create and delete a volume on the other backend, of type lvm."""
     # `openstack volume create` looks for Glance.
     volume = devstack.api('volumes', {'volume': {
         'size': 1, 'volume_type': _IN_TREE}})['volume']['id']
@@ -502,10 +511,10 @@ def _unstack(devstack: DevStack) -> None:
 
 def check_left(script: str, left: dict[str, list[str]],
                 also: tuple[str, ...]) -> None:
-    """Print what a script has left, and check that it is no storage.
+    """Print what a script has left, and check that no storage is left.
 
-    :param also: kinds that it must not leave either
-    :raises RuntimeError: it has left some
+    :param also: other kinds that must not be left
+    :raises RuntimeError: something is left that must not be
     """
     print(f'{script} left:')
     for kind, found in left.items():

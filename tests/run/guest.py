@@ -10,8 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
-"""Runs a Python module with a device-mapper: on this host, or in a guest.
+"""Runs a Python module with device-mapper: on this host, or in a guest.
 
 `python -m tests.run.guest MODULE ARGUMENTS`, as root, from the top of the
 checkout. The guest is a User-Mode Linux, which is an ordinary process. Its
@@ -21,10 +20,10 @@ Python, and what it writes to the checkout stays there.
 The guest has no udevd. LVM then makes the device nodes itself, and does not
 wait for udev's rules at each activation. virtual_machine.py has udevd.
 
-A process in the guest can use no more than 256 MiB for certain. Each page that
-is not contiguous in memory with the previous one takes a mapping, and
-vm.max_map_count, 65530, limits those. The guest kernel kills a process that
-needs more, and prints "UML ran out of memory on the host side".
+A process in the guest may fail if it uses more than 256 MiB. Each page that is
+not contiguous in memory with the previous one takes a mapping, and
+vm.max_map_count, 65530, limits the number of mappings. The guest kernel kills
+a process that needs more, and prints "UML ran out of memory on the host side".
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ import subprocess
 import tempfile
 
 _SECONDS = 3 * 3600
-# Of a sparse disk for all temporary files. The guest uses it ten times faster
-# than this machine's files.
+# The size of a sparse disk for all temporary files. To the guest, it is ten
+# times faster than this machine's files.
 _DISK_BYTES = 64 * 1024 ** 3
 _MODULES = ('dm-mod', 'dm-snapshot', 'dm-thin-pool', 'dm-mirror', 'dm-raid',
             'raid1', 'dm-cache', 'dm-cache-smq', 'dm-delay', 'dm-zero',
@@ -93,8 +93,8 @@ class System:
     :ivar module_root: the folder with the guest's lib/modules
     :ivar modules: kernel modules that only this kind needs
     :ivar overlays: folders of / to which the guest's writes are discarded
-    :ivar before_modules: shell commands
-    :ivar before_disk: shell commands
+    :ivar before_modules: shell commands to run before modules are loaded
+    :ivar before_disk: shell commands to run before the disk is used
     """
 
     boot: Callable[[pathlib.Path], subprocess.Popen[bytes]]

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import os
 import pathlib
-import platform
 import shutil
 import subprocess
 import sys
 
-_PACKAGES = 'lvm2,thin-provisioning-tools'
+from tests.run import debian_packages
+
+_PACKAGES = ('lvm2', 'thin-provisioning-tools')
 
 # The release's programs need its C library, which needs its own loader. LVM
 # runs the command that it is named as.
@@ -52,20 +53,9 @@ def _unpack(release: str, root: pathlib.Path) -> None:
     unfinished = root.with_name(f'{root.name}.unfinished')
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(['mmdebstrap', '--quiet', '--variant=extract',
-                    f'--include={_PACKAGES}', release, unfinished, _mirror()],
-                   check=True)
+    debian_packages.unpack_release(release, unfinished, 'extract', _PACKAGES)
     _write_wrappers(unfinished, root)
     unfinished.rename(root)
-
-
-def _mirror() -> str:
-    """Return the URI from which apt gets this machine's Debian release."""
-    running = platform.freedesktop_os_release()['VERSION_CODENAME']
-    return subprocess.check_output(
-        ['apt-get', 'indextargets', '--format', '$(REPO_URI)',
-         'Created-By: Packages', f'Release: {running}'],
-        text=True).splitlines()[0]
 
 
 def _write_wrappers(unpacked: pathlib.Path, root: pathlib.Path) -> None:

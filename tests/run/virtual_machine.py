@@ -33,6 +33,7 @@ import tempfile
 from typing import Any
 
 from tests.lab import signals
+from tests.run import debian_packages
 from tests.run import machine
 
 _EMULATOR = 'qemu-system-x86_64'
@@ -102,15 +103,10 @@ def _unpack_packages() -> None:
     # The folder gets its name when it is complete.
     with tempfile.TemporaryDirectory(dir=_FOLDER) as name:
         folder = pathlib.Path(name)
-        _run('apt-get', 'update', '-qq')
-        kernel, = (words[1] for line in
-                   _run('apt-cache', 'depends', _META_PACKAGE).splitlines()
-                   if (words := line.split())[0] == 'Depends:')
-        _run('apt-get', 'download', '-qq', '-o', 'APT::Sandbox::User=root',
-             kernel, 'busybox-static', cwd=folder)
         unpacked = folder / 'packages'
-        for package in folder.glob('*.deb'):
-            _run('dpkg', '--extract', str(package), str(unpacked))
+        unpacked.mkdir()
+        debian_packages.unpack_kernel(unpacked, _META_PACKAGE,
+                                      'busybox-static')
         version, = (path.name for path in unpacked.glob('lib/modules/*'))
         _run('depmod', '--basedir', str(unpacked), version)
         unpacked.rename(_UNPACKED)
@@ -126,7 +122,7 @@ def boot(folder: pathlib.Path, console: pathlib.Path, *options: str,
     """Boot a machine whose PID 1 is the script `init` in the folder.
 
     :param console: the log of the kernel's console, the first serial port
-    :param options: of QEMU, besides
+    :param options: more options of QEMU
     :param process: options of Popen
     """
     # QEMU has a pipe of its own, because it makes its standard output

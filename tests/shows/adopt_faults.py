@@ -95,9 +95,7 @@ class Day:
         self._client = OpenStackClient(self._cinder)
         # What Cinder was doing when it was killed stays in that status.
         for volume in self._volumes('managing'):
-            self._cinder.api.request(
-                'POST', f'volumes/{volume}/action',
-                {'os-reset_status': {'status': 'error'}})
+            self._cinder.api.set_status(volume, 'error')
             self._cinder.api.delete(volume)
             self._cinder.api.wait_until_gone(volume)
 
@@ -142,16 +140,12 @@ class Day:
     def _interrupted(self, what: str, done: int,
                      act: Callable[[Any], object]) -> None:
         started = time.monotonic()
-        process: Any = self._client.start(
-            'volume', 'adoption', 'apply', self.plan, '--parallel', PARALLEL,
-            '--timeout', 120)
-        for line in process.stdout:
-            if line.startswith(f'[{done}/'):
-                break
-        act(process)
-        rest = process.stdout.read()
-        process.stdout.close()
-        _show(f'apply; {what}', process.wait(), started, rest)
+        with self._client.running(
+                'volume', 'adoption', 'apply', self.plan, '--parallel',
+                PARALLEL, '--timeout', 120, until=done) as process:
+            act(process)
+            rest = process.stdout.read()
+            _show(f'apply; {what}', process.wait(), started, rest)
 
     def _run(self, *arguments: object, status: int | None = 0) -> int:
         started = time.monotonic()

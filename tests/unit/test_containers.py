@@ -15,14 +15,18 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
+import pathlib
 import platform
+import re
 import subprocess
 
 import pytest
 
 from tests.run import container
+from tests.run import debian_packages
 from tests.run import devstack
 
 REPOSITORIES = ('cinder', 'devstack', 'keystone', 'requirements', 'tempest')
@@ -44,7 +48,7 @@ def test_apt_gets_another_release_from_the_same_place(prints, monkeypatch):
            'http://a/debian/ bookworm main\n'
            'http://b/security/ bookworm-security main\n'
            'http://c/other/ stable main\n')
-    assert container.apt_sources('trixie') == [
+    assert debian_packages.apt_sources('trixie') == [
         'deb http://a/debian/ trixie main',
         'deb http://b/security/ trixie-security main']
 
@@ -52,7 +56,7 @@ def test_apt_gets_another_release_from_the_same_place(prints, monkeypatch):
 def test_apt_without_lists_is_an_error(prints):
     prints('')
     with pytest.raises(RuntimeError, match='apt-get update'):
-        container.apt_sources('trixie')
+        debian_packages.apt_sources('trixie')
 
 
 def test_pip_keeps_indexes_on_the_network_and_certificates(prints, tmp_path):
@@ -66,6 +70,7 @@ def test_pip_keeps_indexes_on_the_network_and_certificates(prints, tmp_path):
            "global.find-links='/opt/wheels'\n"
            "global.index-url='https://b/simple'\n")
     assert container.pip_conf(root).splitlines()[1:] == [
+        'cache-dir = /var/cache/pip',
         'disable-pip-version-check = true',
         'default-timeout = 180',
         'cert = /etc/pip-certificates.pem',
@@ -139,3 +144,20 @@ def test_a_run_of_tempest_has_a_test_that_passed():
     for printed in ('', 'Totals\n - Passed: 0\n - Skipped: 42\n'):
         with pytest.raises(RuntimeError, match='no test'):
             devstack.check_totals(printed)
+
+
+def deps(conf, section):
+    """The packages of a section of tox.ini, and of those it refers to."""
+    text = conf.get(section, 'deps', fallback=conf['testenv']['deps'])
+    return text + ''.join(
+        deps(conf, named) for named in re.findall(r'\{\[(.*?)\]deps\}', text))
+
+
+def test_an_environment_that_needs_debian_packages_has_bindep():
+    conf = configparser.ConfigParser(interpolation=None)
+    conf.read(pathlib.Path(__file__).parents[2] / 'tox.ini')
+    needing = [name for name in conf.sections() if 'bindep' in conf[name]]
+    assert 'testenv:devstack-real' in needing
+    assert [name for name in needing
+            if not re.search('bindep>=|/test-requirements.txt',
+                             deps(conf, name))] == []

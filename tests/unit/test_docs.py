@@ -56,7 +56,7 @@ def texts(node):
             # A pattern, not a message.
             return
         case ast.Call(func=ast.Name(id='translated')):
-            # ACTION of one message.
+            # An action: the test below has them.
             return
         case ast.JoinedStr(values=parts):
             text = ''.join(str(part.value) if isinstance(part, ast.Constant)
@@ -76,6 +76,20 @@ def texts(node):
 def test_troubleshooting_has_every_message(message):
     known = '.{1,60}?'.join(map(re.escape, message.split('%s')))
     assert re.search(known, TROUBLESHOOTING)
+
+
+def test_troubleshooting_has_the_actions_and_no_others():
+    section = TROUBLESHOOTING.rpartition(' Actions ======= ')[2]
+    _, _, listed = section.partition(' * ')
+    documented = {re.sub('KIND ID|ID|REFERENCE', '%s', action)
+                  for action in re.findall('``(.*?)``', listed)}
+    sources = ''.join(path.read_text() for path in
+                      CHECKOUT.glob('cinder_lvm_manage/*.py'))
+    actions = {re.sub('{.*?}', '%s', action) for action in
+               re.findall(r"@translated\('(.*?)'\)", sources)}
+    # Of a volume or a snapshot, which have an action of their own.
+    actions.remove('delete %s')
+    assert documented == actions
 
 
 @pytest.mark.parametrize('page', re.findall(r'<doc/source/(\S+)>', README))

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Makes every Python in the guest start commands with vfork.
 
 Under User-Mode Linux, a fork of a process as large as Cinder takes a second.

@@ -14,6 +14,7 @@
 
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 import tempfile
@@ -103,6 +104,13 @@ def refusal(status: int) -> exceptions.HttpException:
     except exceptions.HttpException as exc:
         return exc
     raise AssertionError(status)
+
+
+class Terminal(io.StringIO):
+    """A terminal, for what is read from it or written to it."""
+
+    def isatty(self):
+        return True
 
 
 class FakeCinder:

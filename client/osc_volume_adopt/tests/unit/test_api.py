@@ -61,6 +61,28 @@ class CinderApiTest(fakes.InAFolder):
             [(snapshot.lv.name, snapshot.origin)
              for snapshot in cinder.manageable_snapshots(fakes.HOST)])
 
+    def test_all_pages_of_volume_types_are_read(self):
+        links = [{'rel': 'next', 'href': 'http://proxy/types?marker=id-a'}]
+        first, last = ({'volume_types': [{'id': f'id-{name}', 'name': name}]}
+                       for name in 'ab')
+        cinder = api(*(fakes.answer(200, json.dumps(page)) for page in (
+            first | {'volume_type_links': links}, last)))
+        self.assertEqual({'a', 'b'}, cinder.volume_types().keys())
+        call = cinder._connection.block_storage.request.call_args
+        self.assertEqual({'marker': 'id-a'}, call.kwargs['params'])
+
+    def test_the_transfer_of_one_volume_is_cancelled(self):
+        """Cinder lists only that one, as all may not fit on a page."""
+        transfers = [{'id': f't-{name}', 'volume_id': f'v-{name}'}
+                     for name in 'ab']
+        cinder = api(fakes.answer(200, json.dumps({'transfers': transfers})),
+                     fakes.answer(202))
+        cinder.cancel_transfer('v-b')
+        listed, cancelled = (
+            cinder._connection.block_storage.request.call_args_list)
+        self.assertEqual('v-b', listed.kwargs['params']['volume_id'])
+        self.assertEqual(('/volume-transfers/t-b', 'DELETE'), cancelled.args)
+
     @ddt.data((fakes.HOST, 'host', 'lab@lvm#lvm'),
               (Location(cluster='c@lvm#lvm'), 'cluster', 'c@lvm#lvm'))
     @ddt.unpack

@@ -313,7 +313,7 @@ class ServiceTest(unittest.TestCase):
         with self.assertRaisesRegex(BackendError, words):
             check.require_service(cinder.api, location)
 
-    @ddt.data((True, 'use cluster c@lvm[.]'), (False, 'Start it, then retry'))
+    @ddt.data((True, 'use host other@lvm[.]'), (False, 'Start it, then retry'))
     @ddt.unpack
     def test_another_service_of_the_cluster_can_do_the_work(self, up, words):
         cinder = fakes.FakeCinder()

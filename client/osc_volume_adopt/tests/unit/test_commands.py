@@ -57,7 +57,37 @@ class CommandsTest(cases.CommandCase):
              'Tags': 'a,b', 'Source ID': 'id-1', 'Cinder ID': None,
              'Backend': 'lab@lvm#lvm'}, first)
         self.assertIsNone(second['Size'])
+        self.assertNotIn('None', self.listed('--long'))
         self.assertIn('"data1","4194304",1,True,', self.listed('-f', 'csv'))
+
+    def test_how_often_cinder_is_asked_does_not_depend_on_the_lvs(self):
+        requests = []
+        for lvs in (3, 30):
+            self.cinder = fakes.FakeCinder()
+            self.cinder.lvs = [fakes.named(f'data{number}')
+                               for number in range(lvs)]
+            for path in self.path.parent.iterdir():
+                path.unlink()
+            self.planned()
+            self.assertEqual(0, self.applied()[0])
+            self.assertEqual(lvs, len(self.cinder.volumes))
+            self.journal.rename(self.path)
+            counts = {}
+            for command, arguments in (
+                    ('list', ON), ('show', (*ON, 'data1')), ('audit', ON),
+                    ('recover', (self.plan,)), ('status', (self.plan,)),
+                    ('report', (self.plan,))):
+                api = self.cinder.api
+                status, _, stderr = self.openstack(command, *arguments,
+                                                   api=api)
+                # The fake does not rename LVs, as the audit finds.
+                self.assertEqual(3 if command == 'audit' else 0, status,
+                                 stderr)
+                counts[command] = collections.Counter(
+                    name for name, _, _ in api.method_calls)
+            requests.append(counts)
+        self.assertEqual(*requests)
+        self.assertEqual(1, requests[0]['list']['manageable'])
 
     def test_a_list_is_filtered_by_reason(self):
         self.cinder.lvs.append(fakes.lv(fakes.UNSAFE))

@@ -82,6 +82,6 @@ class EvidenceTest(unittest.TestCase):
     def test_a_stranger_is_named(self):
         self.assertEqual(
             ('Ignored volume marked of project theirs: it has the property '
-             'adopted_by_plan=p/data1, which its project can write, but not '
-             'that LV'), evidence.stranger(
+             'adopted_by_plan=p/data1, which its project can write, but it '
+             'does not have that LV'), evidence.stranger(
                  volume(project='theirs'), {'adopted_by_plan': 'p/data1'}))

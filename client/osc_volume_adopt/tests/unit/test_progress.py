@@ -12,6 +12,7 @@
 
 """Progress: what a run shows while volumes are processed."""
 
+import contextlib
 import io
 import re
 import threading
@@ -23,11 +24,7 @@ import ddt
 from osc_volume_adopt import text
 from osc_volume_adopt.progress import Pace
 from osc_volume_adopt.progress import Progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from osc_volume_adopt.tests.unit.fakes import Terminal
 
 
 class Clock:
@@ -87,21 +84,37 @@ class PaceTest(unittest.TestCase):
 
 class ProgressTest(unittest.TestCase):
 
+    @contextlib.contextmanager
+    def shown(self, terminal):
+        """The progress of five volumes."""
+        with Progress(terminal) as shown:
+            shown.start('adopting', 5, 4)
+            yield shown
+
     def test_on_a_terminal_only_failures_have_a_line(self):
         terminal = Terminal()
-        with Progress(terminal) as shown:
-            shown.start('adopting', 2, 4)
+        with self.shown(terminal) as shown:
             shown.done('data1', 'adopted')
             shown.failed('data2', 'failed: [no]')
         self.assertNotIn('data1', terminal.getvalue())
-        self.assertIn('[2/2] data2: failed: [no]', terminal.getvalue())
+        self.assertIn('[2/5] data2: failed: [no]', terminal.getvalue())
         self.assertRegex(terminal.getvalue(),
-                         'adopting .*2/2.*\n1 failed; too early')
+                         'adopting .*2/5.*\n1 failed; too early')
+
+    def test_a_volume_whose_outcome_is_unknown_did_not_fail(self):
+        terminal = Terminal()
+        with self.shown(terminal) as shown:
+            shown.unknown('data1', 'outcome unknown: lost')
+            shown.failed('data2', 'failed: no')
+            shown.unknown('data3', 'outcome unknown: lost')
+        self.assertIn('[3/5] data3: outcome unknown: lost',
+                      terminal.getvalue())
+        self.assertIn('\n1 failed; 2 with unknown outcome; ',
+                      terminal.getvalue())
 
     def test_a_terminal_shows_what_is_waited_for(self):
         terminal = Terminal()
-        with Progress(terminal) as shown:
-            shown.start('adopting', 2, 4)
+        with self.shown(terminal) as shown:
             shown.wait('data2', 'Cinder is managing the LV')
             shown.wait('data1', 'Cinder is managing the LV')
         self.assertIn('waiting 0 s: Cinder is managing the LV (data1, data2)',

@@ -16,6 +16,7 @@
 import dataclasses
 import io
 import json
+from typing import Any
 from unittest import mock
 
 import ddt
@@ -26,13 +27,17 @@ from osc_volume_adopt import run
 from osc_volume_adopt import undo
 from osc_volume_adopt.errors import BackendError
 from osc_volume_adopt.errors import OutcomeUnknown
+from osc_volume_adopt.evidence import Lv
 from osc_volume_adopt.journal import Record
 from osc_volume_adopt.journal import RunJournal
 from osc_volume_adopt.journal import State
+from osc_volume_adopt.plan import marker_of
+from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.tests.unit import cases
 from osc_volume_adopt.tests.unit import fakes
 from osc_volume_adopt.tests.unit.cases import LVS
 from osc_volume_adopt.tests.unit.cases import plan
+from osc_volume_adopt.volume_options import VolumeOptions
 
 
 @ddt.ddt
@@ -144,6 +149,23 @@ class RunTest(cases.RunCase):
         outcome, _ = self.adopt(cinder)
         self.assertEqual(['data1'], outcome.done)
 
+    def test_an_error_that_cinder_records_twice_is_not_that_of_the_removal(
+            self):
+        class RecordedTwice(fakes.FakeCinder):
+            once_more: Any = None
+
+            def unmanage(self, volume_id):
+                self.once_more = self.volumes[volume_id]
+                super().unmanage(volume_id)
+
+            def volume(self, volume_id):
+                found, self.once_more = self.once_more, None
+                return found or super().volume(volume_id)
+
+        outcome, _ = self.adopt(RecordedTwice({'data1': 'error'}), timeout=60)
+        self.assertIn('its listing has no reason against it',
+                      outcome.failed['data1'].text)
+
     def test_a_failed_volume_that_remains_is_reported_and_removed_later(self):
         cinder = fakes.FakeCinder({'data1': 'error'})
         cinder.kept.add('id-data1')
@@ -192,6 +214,31 @@ class RunTest(cases.RunCase):
             self.assertEqual('id-data1', log.volume('data1'))
             self.assertEqual({'data1'}, adopt.find_started(plan(), log, api))
 
+    def test_one_listing_finds_all_requested_volumes(self):
+        cinder = fakes.FakeCinder()
+        cinder.lvs = [fakes.named(f'data{number}') for number in range(9)]
+        made = Plan.of(cinder.lvs, VolumeOptions())
+        for number in (2, 9):
+            self.path.unlink(missing_ok=True)
+            part = dataclasses.replace(made, volumes=made.volumes[:number])
+            with (self.subTest(number=number),
+                  RunJournal(self.path, part.id) as log):
+                for entry in part.volumes:
+                    log.record(entry.source, State.REQUESTED,
+                               lv=Lv.of(entry).as_dict)
+                    if entry.source not in cinder.held:
+                        cinder.manage('mine', fakes.HOST, entry.reference, {
+                            'metadata': marker_of(part.id,
+                                                  entry.source)})
+                api = cinder.api
+                self.assertEqual(number, len(
+                    adopt.find_started(part, log, api)))
+                api.manageable.assert_called_once_with(fakes.HOST)
+                api.manageable.reset_mock()
+                adopt.find_requested(self.run_with(api, log))
+                api.manageable.assert_called_once_with(fakes.HOST)
+                self.assertEqual(number, len(log.sources(State.MANAGING)))
+
     def test_a_requested_volume_is_found_without_a_change(self):
         cinder = self.killed_before_the_first_answer()
         before = self.path.read_text()
@@ -208,8 +255,8 @@ class RunTest(cases.RunCase):
         api.volumes_with.side_effect = lambda metadata: list(
             cinder.volumes.values())
         with (RunJournal(self.path) as log,
-              self.assertRaisesRegex(OutcomeUnknown, 'several volumes could '
-                                                     'be that') as raised):
+              self.assertRaisesRegex(OutcomeUnknown, 'several volumes may '
+                                                     'have the LV') as raised):
             adopt.find_requested(self.run_with(api, log))
         self.assertIn('id-data1, id-data2, id-data3',
                       raised.exception.remedy)

@@ -12,7 +12,6 @@
 
 """apply, undo and recover: their options, and what they print."""
 
-import io
 import json
 import sys
 from unittest import mock
@@ -21,13 +20,8 @@ import ddt
 
 from osc_volume_adopt.tests.unit import cases
 from osc_volume_adopt.tests.unit import fakes
-
-LVS = ('data1', 'data2', 'data3')
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from osc_volume_adopt.tests.unit.cases import LVS
+from osc_volume_adopt.tests.unit.fakes import Terminal
 
 
 @ddt.ddt
