@@ -16,9 +16,9 @@
 not in the folder yet. It needs the network, which a guest does not have.
 
 Such a disk has a boot loader, a partition table, a kernel and a root file
-system. The system on it prints a line to its serial console, adds a line to a
-file, and powers the machine off. Neither root nor a mounted file system is
-needed to make it.
+system. The system on it adds a line to a file, prints a line to its serial
+console, and then stays up, because Nova shows the consoles of running servers
+only. Neither root nor a mounted file system is needed to make it.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ _SYSTEM = """#!/bin/busybox sh
 busybox mount -t proc proc /proc
 busybox mount -t devtmpfs devtmpfs /dev
 echo up >> {written}
-busybox sync
-echo "{greeting} {label}, boot $(busybox wc -l < {written})" > /dev/ttyS0
 busybox mount -o remount,ro /
-busybox poweroff -f
+echo "{greeting} {label}, boot $(busybox wc -l < {written})" > /dev/ttyS0
+while true; do busybox sleep 3600; done
 """
 _SECTOR = 512
 # Byte of the disk at which the root file system starts, by firmware. Before it

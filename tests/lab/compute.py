@@ -13,12 +13,15 @@
 """A Nova with one compute host, on libvirt and QEMU without KVM.
 
 Placement and all services of Nova run, each in a process of its own, with
-SQLite and RabbitMQ. There is no Neutron, because its servers have no networks:
-a few lines answer that there are no ports.
+MariaDB and RabbitMQ. There are no Neutron and no Glance, because its servers
+have no networks and boot from volumes: a few lines answer that there are no
+ports. The URL of an image is part of each notification, but nothing is fetched
+from it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import http.server
@@ -26,8 +29,11 @@ import json
 import pathlib
 import shutil
 import subprocess
+import sys
 import threading
 import urllib.parse
+
+import tenacity
 
 from tests.lab import infrastructure
 from tests.lab import polling
@@ -56,45 +62,62 @@ namespaces = []
 remember_owner = 0
 """
 _SECONDS = 600
+_CHECKOUT = pathlib.Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def running(folder: pathlib.Path, identity: Keystone) -> Iterator[str]:
+def running(folder: pathlib.Path, identity: Keystone,
+            report: Callable[[str], None]) -> Iterator[str]:
     """Run Nova, and add it to the catalog; return the URL of its API.
 
     The mount namespace must be the caller's own: see private_libvirt().
 
     :param folder: for its files and logs
+    :param report: called with what is up
     """
-    databases = {name: f'sqlite:///{folder}/{name}.sqlite?timeout=60'
-                 for name in ('placement', 'nova_api', 'nova', 'nova_cell0')}
     # Nova sends tokens of a service along with those of its users.
     identity.grant_to_admin('service')
     with contextlib.ExitStack() as cleanup:
-        network_url = cleanup.enter_context(_no_networks())
+        nothing_url = cleanup.enter_context(_nothing())
+        # With SQLite, "database is locked" ends the build of a server.
+        databases = cleanup.enter_context(infrastructure.mariadb(
+            folder, ('placement', 'nova_api', 'nova', 'nova_cell0')))
+        report('MariaDB')
         cleanup.enter_context(_libvirt(folder))
+        report('libvirt')
         transport_url = cleanup.enter_context(infrastructure.rabbitmq(folder))
+        report('RabbitMQ')
         cleanup.enter_context(_placement(folder, databases['placement'],
                                          identity))
+        report('Placement')
         home = folder / 'nova'
         (home / 'instances').mkdir(parents=True)
         conf_path = service_conf.write(
             home / 'nova.conf', service_conf.nova(
                 home / 'nova.conf', databases, transport_url, identity.conf(),
-                network_url))
+                nothing_url))
         _create_cell(folder, conf_path, databases)
-        for service in ('nova-conductor', 'nova-scheduler', 'nova-compute'):
+        report("Nova's database")
+        for service, command in (
+                ('nova-conductor', [SCRIPTS / 'nova-conductor']),
+                ('nova-scheduler', [SCRIPTS / 'nova-scheduler']),
+                ('nova-compute',
+                 [sys.executable, '-m', 'tests.lab.nova_compute'])):
             cleanup.enter_context(processes.running(
-                str(SCRIPTS / service), '--config-file', str(conf_path),
-                log=folder / f'{service}.log', up=lambda: True))
+                *map(str, command), '--config-file', str(conf_path),
+                log=folder / f'{service}.log', up=lambda: True, cwd=_CHECKOUT,
+                # They wait a minute for requests that none sends any more.
+                seconds_to_stop=5))
         shutil.copy(ETC / 'nova' / 'api-paste.ini', home)
         url = cleanup.enter_context(wsgi.serving(
             'nova.wsgi.osapi_compute:application',
             log=folder / 'nova-api.log',
             environment={'OS_NOVA_CONFIG_DIR': str(home)})) + '/v2.1'
         identity.offer('compute', 'nova', url)
+        report("Nova's API")
         polling.wait_for('a hypervisor', lambda: identity.admin.get(
-            f'{url}/os-hypervisors').json()['hypervisors'], seconds=_SECONDS)
+            f'{url}/os-hypervisors').json()['hypervisors'], seconds=_SECONDS,
+            pause=tenacity.wait_fixed(3))
         yield url
 
 
@@ -115,10 +138,12 @@ def _libvirt(folder: pathlib.Path) -> Iterator[None]:
     (etc / 'libvirtd.conf').write_text(_LIBVIRTD_CONF)
     (etc / 'qemu.conf').write_text(_QEMU_CONF)
     with (processes.running(
-              processes.required('virtlogd'), log=folder / 'virtlogd.log',
+              processes.required('virtlogd'), '--pid-file',
+              str(run / 'virtlogd.pid'), log=folder / 'virtlogd.log',
               up=(run / 'virtlogd-sock').exists),
           processes.running(
-              processes.required('libvirtd'), log=folder / 'libvirtd.log',
+              processes.required('libvirtd'), '--pid-file',
+              str(run / 'libvirtd.pid'), log=folder / 'libvirtd.log',
               up=(run / 'libvirt-sock').exists)):
         yield
 
@@ -151,8 +176,8 @@ def _create_cell(folder: pathlib.Path, conf_path: pathlib.Path,
                            check=True, stdout=log, stderr=log)
 
 
-class _NoNetworks(http.server.BaseHTTPRequestHandler):
-    """Answers each request of the network API with an empty list."""
+class _Nothing(http.server.BaseHTTPRequestHandler):
+    """Answers each request with an empty list."""
 
     def do_GET(self) -> None:
         path = urllib.parse.urlsplit(self.path).path
@@ -169,9 +194,9 @@ class _NoNetworks(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def _no_networks() -> Iterator[str]:
+def _nothing() -> Iterator[str]:
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0),
-                                         _NoNetworks) as server:
+                                         _Nothing) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

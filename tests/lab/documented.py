@@ -37,6 +37,7 @@ CHECKOUT = pathlib.Path(__file__).parents[2]
 # The tests and programs that run command lines.
 WALKTHROUGH = 'tests/shows/walkthrough.py'
 CLIENTS = 'tests/shows/clients.py'
+BOOT = 'tests/shows/boot.py'
 TEMPEST = 'tests/shows/tempest_run.py'
 LVM = ('tests/functional/test_documented_commands.py::'
        'test_the_commands_of_a_page_succeed')
@@ -91,6 +92,7 @@ CHECKED_BY = (
     (r'.*/clients.rst',
      r'(cinder|openstack) .* (one@one#one.*|web|web db|(web-)?friday)',
      CLIENTS),
+    (r'.*/tutorial.rst', r'(openstack|lvs) .*', BOOT),
     (r'.*', r'python -m .*', MODULE),
     (r'.*/cluster.rst', r'vgcreate .*|vgchange --lockstart vg|mkdir .*',
      SHARED_GROUP),

@@ -31,6 +31,8 @@ from tests.lab import processes
 
 # mariadb-server-core has no service that would start, and no user of its own.
 _MARIADB_USER = 'nobody'
+# Newer ones reserve 8 TiB of addresses, which User-Mode Linux does not have.
+_MARIADB_MEMORY = ('--loose-innodb-buffer-pool-size-max=128M',)
 _RABBITMQ_USER = 'rabbitmq'
 _RABBITMQ_FOLDER = '/usr/lib/rabbitmq/bin'
 
@@ -49,7 +51,7 @@ def mariadb(folder: pathlib.Path, databases: Sequence[str],
         socket_path = home / 'socket'
         subprocess.run(
             [processes.required('mariadb-install-db'), '--no-defaults',
-             f'--user={_MARIADB_USER}', f'--datadir={data}',
+             f'--user={_MARIADB_USER}', f'--datadir={data}', *_MARIADB_MEMORY,
              '--auth-root-authentication-method=normal', '--skip-test-db'],
             check=True, stdout=subprocess.DEVNULL)
 
@@ -65,7 +67,7 @@ def mariadb(folder: pathlib.Path, databases: Sequence[str],
 
         with processes.running(
                 processes.required('mariadbd'), '--no-defaults',
-                f'--datadir={data}',
+                f'--datadir={data}', *_MARIADB_MEMORY,
                 f'--socket={socket_path}', *(
                     ['--bind-address', address] if address
                     else ['--skip-networking']),
@@ -125,7 +127,9 @@ def rabbitmq(folder: pathlib.Path,
                   'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
                       '-kernel inet_dist_use_interface {127,0,0,1} '
                       # Let the user guest connect from other hosts too.
-                      '-rabbit loopback_users []',
+                      '-rabbit loopback_users [] '
+                      # Do not use the processor while there is nothing to do.
+                      '+sbwt none +sbwtdcpu none +sbwtdio none',
                   # It is then not run by a shell, which forwards no signals.
                   'RUNNING_UNDER_SYSTEMD': 'true',
               })):

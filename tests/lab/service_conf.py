@@ -193,20 +193,20 @@ def placement(database: str, authtoken: Options) -> Sections:
         'DEFAULT': {'use_stderr': 'true'},
         'api': {'auth_strategy': 'keystone'},
         'placement_database': {'connection': database,
-                               'sync_on_startup': 'true',
-                               'sqlite_synchronous': 'false'},
+                               'sync_on_startup': 'true'},
         'keystone_authtoken': authtoken,
     }
 
 
 def nova(path: pathlib.Path, databases: Mapping[str, str], transport_url: str,
-         authtoken: Options, network_url: str) -> Sections:
+         authtoken: Options, nothing_url: str) -> Sections:
     """Return the options of all services of a Nova with libvirt and QEMU.
 
     :param path: of the file; Nova keeps its own files in the same folder
     :param databases: SQLAlchemy's URLs of nova_api and nova
     :param authtoken: the section keystone_authtoken
-    :param network_url: of the network API
+    :param nothing_url: of a network API without ports; nothing is fetched from
+        the image API
     """
     folder = path.parent
     client = {key: value for key, value in authtoken.items()
@@ -215,7 +215,6 @@ def nova(path: pathlib.Path, databases: Mapping[str, str], transport_url: str,
                   f'{SCRIPTS}/privsep-helper --config-file {path}'}
     return {
         'DEFAULT': {
-            'debug': 'true',
             'host': 'lab',
             'my_ip': '127.0.0.1',
             'state_path': folder,
@@ -226,18 +225,19 @@ def nova(path: pathlib.Path, databases: Mapping[str, str], transport_url: str,
             'service_down_time': 600,
             'rpc_response_timeout': 300,
             'block_device_allocate_retries': 300,
+            # The scheduler soon looks for new hosts.
+            'periodic_fuzzy_delay': 0,
         },
-        'api_database': {'connection': databases['nova_api'],
-                         'sqlite_synchronous': 'false'},
-        'database': {'connection': databases['nova'],
-                     'sqlite_synchronous': 'false'},
+        'api_database': {'connection': databases['nova_api']},
+        'database': {'connection': databases['nova']},
         'oslo_concurrency': {'lock_path': folder / 'lock'},
         'keystone_authtoken': authtoken,
         'service_user': {**client, 'send_service_user_token': 'true'},
         'placement': client,
         'cinder': {**client,
                    'catalog_info': 'block-storage:cinder:publicURL'},
-        'neutron': {**client, 'endpoint_override': network_url},
+        'neutron': {**client, 'endpoint_override': nothing_url},
+        'glance': {**client, 'endpoint_override': nothing_url},
         'scheduler': {'workers': 1,
                       'discover_hosts_in_cells_interval': 10},
         'conductor': {'workers': 1},

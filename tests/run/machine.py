@@ -44,6 +44,9 @@ _SET_UP = """export HOME={home} PATH={path} LC_ALL=C
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
+# QEMU's serial console is a terminal.
+mkdir -p /dev/pts
+mount -t devpts devpts /dev/pts
 # For locks of Python's multiprocessing, and the state of wdmd.
 mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm
@@ -66,6 +69,8 @@ echo InitiatorName=iqn.2026-01.guest:initiator >/etc/iscsi/initiatorname.iscsi
 echo >/etc/iscsi/iscsid.conf
 mkfs.ext4 -q {disk}
 mount {disk} /run/disk
+# Like /tmp: MariaDB does not run as root.
+chmod 1777 /run/disk
 ip link set lo up
 # Nova refuses the kernel's name of a host that has none.
 hostname guest

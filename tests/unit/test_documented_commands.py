@@ -41,6 +41,8 @@ FIXED = {documented.HOLDERS, documented.PLUGIN, documented.CLIENT_INSTALL,
 ADOPTION = (commands.ListAdoption, commands.ShowAdoption,
             commands.PlanAdoption, run_commands.ApplyAdoption,
             run_commands.UndoAdoption, run_commands.RecoverAdoption)
+# Of the client's commands, only those on volumes are looked up.
+COMPUTE = re.compile('openstack (--os-compute|console|server)')
 # IDs and UUIDs differ from run to run.
 ID = re.compile(r'\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b\w{6}(-\w{4}){5}-\w{6}\b')
 
@@ -137,6 +139,21 @@ def test_the_lab_of_the_clients_runs_it(line):
                for command in ran)
 
 
+@each(documented.BOOT)
+def test_the_program_that_boots_servers_runs_it(line):
+    # Not imported: it needs what only the environment boot has.
+    assigned = {ast.unparse(node.targets[0]): ast.literal_eval(node.value)
+                for node in ast.parse(text_of(documented.BOOT)).body
+                if isinstance(node, ast.Assign)
+                and ast.unparse(node.targets[0]) in (
+                    '_ADOPT', '_START', '_CONSOLE', '_DELETE', '_RELEASE')}
+    each_disk = [assigned[name] for name in ('_START', '_CONSOLE', '_DELETE')]
+    ran = {*assigned['_ADOPT'], *assigned['_RELEASE'], *(
+        command.format(disk=disk) for command in each_disk
+        for disk in re.findall(r'vm-\d+-disk-0', line.text))}
+    assert line.text.partition(' | ')[0] in ran
+
+
 @each(documented.TOX)
 def test_tox_has_the_environment_and_its_program_the_option(line):
     named, _, arguments = line.text.partition(' -- ')
@@ -226,7 +243,8 @@ def openstack():
 
 @pytest.mark.parametrize('line', [
     line for line in documented.command_lines()
-    if line.text.startswith(('cinder ', 'openstack '))], ids=': '.join)
+    if line.text.startswith(('cinder ', 'openstack '))
+    and not COMPUTE.match(line.text)], ids=': '.join)
 def test_the_client_accepts_it(line, cinder, openstack):
     client, *words = shlex.split(line.text)
     if words[0] == 'help':
