@@ -60,8 +60,9 @@ _CERTIFICATES = 'etc/pip-certificates.pem'
 _NAME_SERVER = '10.0.2.3'
 # systemd-nspawn's /dev has no loop devices. All numbers are the host's, where
 # other programs use the first ones: hundreds, if they are tests of this
-# repository. The kernel makes a device when a program asks for a free number,
-# but then its node must exist.
+# repository. The kernel adds a device when a program asks for a free number,
+# and then its node must exist. It also adds one when a program that scans /dev
+# opens its node, so there are not more of them.
 _LOOP_NODES = """[Unit]
 Description=Device nodes of loop devices
 DefaultDependencies=no
@@ -72,7 +73,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=mknod /dev/loop-control c 10 237
 ExecStart=python3 -c "import os, stat; [os.mknod(f'/dev/loop{n}', \\
-    stat.S_IFBLK, os.makedev(7, n)) for n in range(4096)]"
+    stat.S_IFBLK, os.makedev(7, n)) for n in range(1024)]"
 ExecStart=sh -c 'chgrp disk /dev/loop*; chmod 660 /dev/loop*'
 
 [Install]
