@@ -92,7 +92,7 @@ CHECKED_BY = (
     (r'.*/clients.rst',
      r'(cinder|openstack) .* (one@one#one.*|web|web db|(web-)?friday)',
      CLIENTS),
-    (r'.*/tutorial.rst', r'(openstack|lvs) .*', BOOT),
+    (r'.*/tutorial.rst', r'(openstack|lvs|debugfs) .*', BOOT),
     (r'.*', r'python -m .*', MODULE),
     (r'.*/cluster.rst', r'vgcreate .*|vgchange --lockstart vg|mkdir .*',
      SHARED_GROUP),
