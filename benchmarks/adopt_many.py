@@ -53,7 +53,7 @@ def main(lvs: int) -> None:
         with CinderDeployment(Backend(group, {
                 'lvm_manage_without_device_mapper': 'true'})) as cinder:
             plan = pathlib.Path(folder, 'plan.yaml')
-            client = OpenStackClient(cinder)
+            client = OpenStackClient(cinder.url)
             _run(client, 'plan', '--host', HOST, '--output', plan)
             started = time.monotonic()
             _kill_after(client, lvs // 2, plan)

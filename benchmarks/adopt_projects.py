@@ -108,7 +108,7 @@ def _lab(name: str, lvs: int) -> Iterator[Lab]:
 def _by_plan(lab: Lab, folder: pathlib.Path,
              project: str) -> tuple[float, float]:
     """Return the seconds to apply a plan for all LVs, and to undo it."""
-    client = OpenStackClient(lab.cinder, lab.identity.credentials)
+    client = OpenStackClient(lab.cinder.url, lab.identity.credentials)
     plan = folder / f'{project}.yaml'
     before = lab.group.names()
     options = ('--project', project) if project else ()

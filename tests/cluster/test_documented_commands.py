@@ -58,7 +58,7 @@ def test_adopting_by_cluster(hosts, cinder, tmp_path, monkeypatch):
     assert len(lines) == 4
     for line in lines:
         _, *arguments = line.replace("'", '').split()
-        done = OpenStackClient(cinder).run(*arguments)
+        done = OpenStackClient(cinder.url).run(*arguments)
         assert done.returncode == 0, done.stderr
     assert {'vm-101', 'vm-102'} <= set(cinder.lvs())
     for name in ('vm-101', 'vm-102'):

@@ -41,7 +41,7 @@ def lvs(cluster):
 def test_lvs_are_adopted_audited_and_released(cluster, lvs, tmp_path,
                                               stopped):
     """With one of two services down, the other does the work."""
-    client = OpenStackClient(cluster)
+    client = OpenStackClient(cluster.url)
     plan = tmp_path / 'plan.yaml'
 
     def adoption(*arguments, exit_status=0):

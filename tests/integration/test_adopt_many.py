@@ -51,7 +51,7 @@ def lab():
                 Backend(group, {'lvm_manage_without_device_mapper': 'true'}),
                 # Cinder's limit for a page, so that there are more than one.
                 default_options={'osapi_max_limit': '7'}) as cinder:
-            yield cinder, group, OpenStackClient(cinder)
+            yield cinder, group, OpenStackClient(cinder.url)
 
 
 @pytest.fixture(scope='module')
@@ -541,7 +541,7 @@ def test_a_network_that_is_cut_is_waited_for(lab, plan):
     change(plan, keep_two)
     url = parse.urlsplit(cinder.url)
     with Proxy(url.port) as proxy:
-        client = OpenStackClient(cinder, {
+        client = OpenStackClient(cinder.url, {
             'OS_AUTH_TYPE': 'admin_token', 'OS_TOKEN': cinder.api.token,
             'OS_ENDPOINT': url._replace(
                 netloc=f'127.0.0.1:{proxy.port}').geturl()})
@@ -606,7 +606,7 @@ def test_while_cinder_is_away_nothing_is_lost(lab, plan):
     # As many as were in progress: four at most.
     assert re.search('outcome unknown: (lv-|[1-4])', rest)
     cinder.start()
-    client = OpenStackClient(cinder)
+    client = OpenStackClient(cinder.url)
     # What Cinder was doing when it was killed stays so, and is an operator's.
     for volume in (each['id'] for each in volumes(cinder, status='managing')):
         cinder.api.set_status(volume, 'error')

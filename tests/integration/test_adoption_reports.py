@@ -40,7 +40,7 @@ class Lab:
     def __init__(self, cinder, *groups):
         self.cinder = cinder
         self.groups = groups
-        self.client = OpenStackClient(cinder)
+        self.client = OpenStackClient(cinder.url)
 
     def run(self, command, *arguments, status=0):
         done = self.client.run('volume', 'adoption', command, *arguments)

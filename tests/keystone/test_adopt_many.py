@@ -63,12 +63,12 @@ class Lab:
 
     def client(self, **other: str) -> OpenStackClient:
         """The administrator's, with other variables of the environment."""
-        return OpenStackClient(self.cinder,
+        return OpenStackClient(self.cinder.url,
                                {**self.identity.credentials, **other})
 
     def with_token(self, token: str) -> OpenStackClient:
         """A user who has only the token."""
-        return OpenStackClient(self.cinder, {
+        return OpenStackClient(self.cinder.url, {
             'OS_AUTH_TYPE': 'admin_token', 'OS_TOKEN': token,
             'OS_ENDPOINT': f'{self.url}/{self.admin_project}'})
 

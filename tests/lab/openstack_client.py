@@ -25,24 +25,24 @@ import uuid
 import yaml
 
 from tests.lab import processes
-from tests.lab.cluster import Cluster
-from tests.lab.deployment import CinderDeployment
 from tests.lab.service_conf import SCRIPTS
+from tests.lab.volume_api import VolumeApi
 
 
 class OpenStackClient:
     """The command openstack, with an operator's credentials."""
 
-    def __init__(self, cinder: CinderDeployment | Cluster,
+    def __init__(self, url: str,
                  credentials: Mapping[str, str] | None = None) -> None:
         """Describe who runs the commands.
 
+        :param url: of Cinder's API, with the project
         :param credentials: environment variables; None for an administrator
             without Keystone
         """
         self._environment = os.environ | (credentials or {
-            'OS_AUTH_TYPE': 'admin_token', 'OS_ENDPOINT': cinder.url,
-            'OS_TOKEN': cinder.api.token}) | {'PYTHONWARNINGS': 'ignore'}
+            'OS_AUTH_TYPE': 'admin_token', 'OS_ENDPOINT': url,
+            'OS_TOKEN': VolumeApi.token}) | {'PYTHONWARNINGS': 'ignore'}
 
     def start(self, *arguments: object, stderr: int = subprocess.STDOUT
               ) -> subprocess.Popen[str]:

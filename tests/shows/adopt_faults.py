@@ -56,7 +56,7 @@ class Day:
                  plan: pathlib.Path) -> None:
         self._cinder = cinder
         self._group = group
-        self._client = OpenStackClient(cinder)
+        self._client = OpenStackClient(cinder.url)
         self.plan = plan
         self.journal = pathlib.Path(f'{plan}.journal')
 
@@ -92,7 +92,7 @@ class Day:
         self._interrupted('Cinder killed', done, lambda _:
                           self._cinder.kill(with_commands=False))
         self._cinder.start()
-        self._client = OpenStackClient(self._cinder)
+        self._client = OpenStackClient(self._cinder.url)
         # What Cinder was doing when it was killed stays in that status.
         for volume in self._volumes('managing'):
             self._cinder.api.set_status(volume, 'error')
