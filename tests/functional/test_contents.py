@@ -29,6 +29,8 @@ from tests.functional.test_volumes import by_name
 from tests.functional.test_volumes import list_volumes
 from tests.lab.device_nodes import device_nodes
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.unit.contents import changed
+from tests.unit.contents import ext4_with_label
 from tests.unit.contents import names
 from tests.unit.contents import recorded
 
@@ -73,14 +75,6 @@ def lab(cinder):
     with (volume_group(f'contents{os.getpid()}') as group,
           device_nodes(group) as nodes):
         yield Lab(group, nodes, cinder)
-
-
-def changed(name, *changes):
-    sample = recorded(name)
-    head = bytearray(sample.head)
-    for offset, new in changes:
-        head[offset:offset + len(new)] = new
-    return sample._replace(head=bytes(head))
 
 
 def contents_of(entries):
@@ -182,7 +176,7 @@ def test_an_image_names_a_file_of_the_host_that_is_not_opened(
 
 def test_no_control_character_of_a_label_is_shown(lab):
     lab.create('swap', changed('swap', (1052, b'\x1b[2J\n</b>')))
-    lab.create('ext4', changed('ext4', (1024 + 120, b'\x1b]0;x\x07\0')))
+    lab.create('ext4', ext4_with_label(b'\x1b]0;x\x07\0'))
     listed = contents_of(list_volumes(lab.driver()))
     assert listed['swap'] == r'swap area "\x1b\x5b2J\x0a\x3c/b\x3e"'
     assert listed['ext4'] == r'ext4 file system "\x1b\x5d0\x3bx\x07"'

@@ -236,6 +236,8 @@ def _nspawn(*options: str, root: pathlib.Path,
     with processes.running(
             'systemd-nspawn', '--quiet', '--register=no', '--keep-unit',
             '--resolv-conf=off', '--timezone=off', '--boot',
+            # For dmesg, which the documentation has.
+            '--capability=CAP_SYSLOG',
             f'--machine={_host_name(root)}', f'--directory={root}', *options,
             log=log, up=lambda: True, seconds_to_stop=120) as nspawn:
         children = pathlib.Path(

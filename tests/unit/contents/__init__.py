@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import lzma
 import pathlib
+import struct
 import typing
 
 from cinder_lvm_manage import samples
@@ -53,3 +54,23 @@ def recorded(name: str) -> Recorded:
     data = lzma.decompress(path.read_bytes())
     return Recorded(int(path.name.split('.')[1]), data[:samples.HEAD],
                     data[samples.HEAD:])
+
+
+def changed(name: str, *changes: tuple[int, bytes]) -> Recorded:
+    """The sample of this name with other bytes at these offsets."""
+    sample = recorded(name)
+    head = bytearray(sample.head)
+    for offset, new in changes:
+        head[offset:offset + len(new)] = new
+    return sample._replace(head=bytes(head[:len(sample.head)]))
+
+
+def ext4_with_label(label: bytes) -> Recorded:
+    """The sample of ext4 with another label.
+
+    libblkid 2.41 refuses a superblock whose checksum is wrong. This one has
+    none, because it does not have the feature metadata_csum (0x400).
+    """
+    features, = struct.unpack_from('<I', recorded('ext4').head, 1024 + 100)
+    return changed('ext4', (1024 + 120, label),
+                   (1024 + 100, struct.pack('<I', features & ~0x400)))
