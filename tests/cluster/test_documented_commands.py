@@ -55,7 +55,7 @@ def test_adopting_by_cluster(hosts, cinder, tmp_path, monkeypatch):
     for name in ('vm-101', 'vm-102'):
         cluster_hosts.create_inactive(hosts[0], name)
     lines = [line.text for line in documented.lines_of(documented.CLUSTER)]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         _, *arguments = line.replace("'", '').split()
         done = OpenStackClient(cinder.url).run(*arguments)

@@ -168,7 +168,7 @@ def test_a_host_is_killed_while_it_has_the_lock_of_the_group(
     node.output(f'lvcreate --yes --size 64m --name asked {VOLUME_GROUP}')
     # lvremove asks whether to remove the active LV. It holds the lock while it
     # waits for the answer.
-    node.output('mkfifo /run/answer && (sleep 1000 >/run/answer) '
+    node.output('mkfifo /run/answer; (sleep 1000 >/run/answer) '
                 '>/dev/null 2>&1 &')
     node.begin(f'lvremove {VOLUME_GROUP}/asked </run/answer')
     polling.wait_for('the lock of the group', lambda: 'LK VG ex'

@@ -236,8 +236,9 @@ def _nspawn(*options: str, root: pathlib.Path,
     with processes.running(
             'systemd-nspawn', '--quiet', '--register=no', '--keep-unit',
             '--resolv-conf=off', '--timezone=off', '--boot',
-            # For dmesg, which the documentation has.
-            '--capability=CAP_SYSLOG',
+            # For dmesg, which the documentation has; and for the privileged
+            # daemon of Cinder's own LVM driver.
+            '--capability=CAP_SYSLOG,CAP_NET_ADMIN',
             f'--machine={_host_name(root)}', f'--directory={root}', *options,
             log=log, up=lambda: True, seconds_to_stop=120) as nspawn:
         children = pathlib.Path(
