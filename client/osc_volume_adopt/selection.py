@@ -33,16 +33,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--unsafe', dest='safe', action='store_const',
                        const=False,
                        help='only those that are not safe to manage')
-    for option, help_ in (
-            ('--match', ('only those with a matching name, for example '
-                        '`vm-*-disk-?`')),
-            ('--exclude', 'none with a matching name'),
-            ('--tag', 'only those with a matching LVM tag'),
-            ('--owner', ('only those that a matching system created, for '
-                        'example `Proxmox*`')),
-            ('--contents', ('only those with matching contents, for example '
-                           '`*ext4*`'))):
-        arguments.add_globs(parser, option, help_)
+    arguments.add_globs(parser, '--match',
+                        'only those with a matching name, for example '
+                        '`vm-*-disk-?`')
+    arguments.add_globs(parser, '--exclude', 'none with a matching name')
+    arguments.add_globs(parser, '--tag', 'only those with a matching LVM tag')
+    arguments.add_globs(parser, '--owner',
+                        'only those that a matching system created, for '
+                        'example `Proxmox*`')
+    arguments.add_globs(parser, '--contents',
+                        'only those with matching contents, for example '
+                        '`*ext4*`')
     parser.add_argument('--larger', metavar='<GiB>', type=arguments.size,
                         default=-1,
                         help='only those larger than this size in GiB')

@@ -106,7 +106,7 @@ def running(folder: pathlib.Path, identity: Keystone,
             cleanup.enter_context(processes.running(
                 *map(str, command), '--config-file', str(conf_path),
                 log=folder / f'{service}.log', up=lambda: True, cwd=_CHECKOUT,
-                # They wait a minute for requests that none sends any more.
+                # Otherwise they wait a minute for requests, and none come.
                 seconds_to_stop=5))
         shutil.copy(ETC / 'nova' / 'api-paste.ini', home)
         url = cleanup.enter_context(wsgi.serving(

@@ -236,8 +236,8 @@ def _nspawn(*options: str, root: pathlib.Path,
     with processes.running(
             'systemd-nspawn', '--quiet', '--register=no', '--keep-unit',
             '--resolv-conf=off', '--timezone=off', '--boot',
-            # For dmesg, which the documentation has; and for the privileged
-            # daemon of Cinder's own LVM driver.
+            # The first is for dmesg, a command of the documentation. The
+            # second is for the privileged daemon of Cinder's LVM driver.
             '--capability=CAP_SYSLOG,CAP_NET_ADMIN',
             f'--machine={_host_name(root)}', f'--directory={root}', *options,
             log=log, up=lambda: True, seconds_to_stop=120) as nspawn:
