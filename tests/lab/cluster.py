@@ -11,7 +11,7 @@
 #    under the License.
 
 
-"""Cluster: a Cinder with two cinder-volume services of one cluster.
+"""SharedBackend: two cinder-volume services of one cluster; Cluster: a Cinder.
 
 Both services run on this machine, each as on a host of its own, and share a
 volume group. lvmlockd_stand_in.py stands in for LVM's lock manager and
@@ -111,19 +111,60 @@ class Node:
                 for path in self._exports.glob('*')}
 
 
-class Cluster:
-    """A context manager: the running services.
+class SharedBackend:
+    """The hosts of a cluster, on which cinder-volume runs.
 
+    :ivar group: their volume group
     :ivar nodes: by name
-    :ivar url: of cinder-api, with a project
-    :ivar api: a client of cinder-api
     :ivar lvm: which host has which LV active
     """
 
     def __init__(self, folder: pathlib.Path,
                  group: ScratchVolumeGroup) -> None:
+        """Describe the hosts; start() starts their services.
+
+        :param folder: for their files and logs
+        """
         self._folder = folder
         self.group = group
+
+    def start(self, conf: service_conf.Sections,
+              cleanup: contextlib.ExitStack) -> None:
+        """Start cinder-volume on each host, until `cleanup` stops it.
+
+        :param conf: what is added to the options that every Cinder of the labs
+            has
+        """
+        state = self._folder / 'shared'
+        state.mkdir()
+        self.lvm = SharedLvm(state)
+        backend = {
+            **service_conf.lvm_backend(self.group, 'lvm', _DRIVER),
+            'lvm_manage_without_device_mapper': False,
+            'lvm_manage_local_coordinator': True}
+        self.nodes = {}
+        for name in HOSTS:
+            node = Node(name, self._folder, self.lvm, self.group, cleanup)
+            node.configure(backend, conf)
+            node.start()
+            self.nodes[name] = node
+
+    def exports(self) -> list[tuple[str, str]]:
+        """Return each export: its host and the name of its LV."""
+        return [(name, lv) for name, node in self.nodes.items()
+                for lv in node.exports()]
+
+
+class Cluster(SharedBackend):
+    """A context manager: the running services, with the rest of Cinder.
+
+    :ivar url: of cinder-api, with a project
+    :ivar api: a client of cinder-api
+    """
+
+    def __init__(self, folder: pathlib.Path,
+                 group: ScratchVolumeGroup) -> None:
+        super().__init__(folder, group)
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Cluster:
@@ -135,9 +176,6 @@ class Cluster:
             cleanup.callback(self._database.dispose)
             transport_url = cleanup.enter_context(
                 infrastructure.rabbitmq(folder))
-            state = folder / 'shared'
-            state.mkdir()
-            self.lvm = SharedLvm(state)
             common: service_conf.Sections = {
                 'DEFAULT': {'transport_url': transport_url,
                             # Commands of periodic tasks would be counted.
@@ -145,16 +183,7 @@ class Cluster:
                             **service_conf.UNLIMITED},
                 'database': {'connection': databases['cinder']}}
             port = cleanup.enter_context(controller.running(folder, common))
-            backend = {
-                **service_conf.lvm_backend(self.group, 'lvm', _DRIVER),
-                'lvm_manage_without_device_mapper': False,
-                'lvm_manage_local_coordinator': True}
-            self.nodes = {}
-            for name in HOSTS:
-                node = Node(name, folder, self.lvm, self.group, cleanup)
-                node.configure(backend, common)
-                node.start()
-                self.nodes[name] = node
+            self.start(common, cleanup)
             self.url = f'http://127.0.0.1:{port}/v3/{PROJECT}'
             self.api = VolumeApi(self.url, '')
             wait_for_pools(lambda: self.api.request(
@@ -188,11 +217,6 @@ class Cluster:
         """Delete an attachment, and return the status code."""
         return self.api.request('DELETE', f'attachments/{attachment["id"]}'
                                 ).status
-
-    def exports(self) -> list[tuple[str, str]]:
-        """Return each export: its host and the name of its LV."""
-        return [(name, lv) for name, node in self.nodes.items()
-                for lv in node.exports()]
 
     def left(self) -> tuple[dict[str, str], set[str], dict[str, str],
                             list[tuple[str, str]]]:
