@@ -61,8 +61,8 @@ class Journal:
     :ivar adopter: ID of the Cinder volume or snapshot that adopted the LV
     :ivar former_name: the LV's name before the adoption
     :ivar former_state: keys of _STATES: in which ways the LV was not READY
-    :ivar host: host@backend of the cinder-volume that adopted the LV; only
-        recorded in a cluster, and empty otherwise
+    :ivar host: host@backend of the cinder-volume that was asked to adopt the
+        LV; only recorded in a cluster, and empty otherwise
     """
 
     adopter: str
@@ -143,7 +143,7 @@ def adopt(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
     :param accept: called with the LV under its new name if it was not active
         before, while it is active; it raises an LVMManageError to refuse the
         LV
-    :param host: of this cinder-volume, if it is in a cluster
+    :param host: of the cinder-volume that was asked, if it is in a cluster
     :raises LockedElsewhere: in a shared group, another host has the LV active
     :raises VolumeGroupError, AdoptionFailed: the LV's old name, tags and
         activation are restored, or the log reports what could not be. An LV

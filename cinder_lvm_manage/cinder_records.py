@@ -211,6 +211,29 @@ def volumes_of(cluster: str) -> list[objects.Volume]:
         context.get_admin_context(), filters={'cluster_name': cluster}))
 
 
+def is_attached(volume: objects.Volume) -> bool:
+    """Return whether a server may be connected to the volume.
+
+    Cinder tells no server of an export before it records the connector, and
+    deletes an attachment without one without calling the driver.
+    """
+    return volume.status == 'in-use' or any(
+        attachment.connector for attachment in volume.volume_attachment)
+
+
+def may_be_connected(volume: objects.Volume) -> bool:
+    """Return whether a server, or Cinder itself, may use the volume's export.
+
+    Backups, restores and migrations of a volume connect to it without an
+    attachment, and show in its status only.
+    """
+    if is_attached(volume) or volume.migration_status not in (
+            None, 'success', 'error'):
+        return True
+    at_rest = volume.status == 'available' or 'error' in volume.status
+    return not (at_rest or volume.volume_attachment)
+
+
 def incomplete(adopters: Collection[str]) -> set[str]:
     """Return those of these volumes and snapshots that were never available.
 

@@ -36,9 +36,10 @@ def check(inventory: Inventory, host: str, lvm_type: str,
     scheme = coordinator_url.partition(':')[0]
     if lvm_type != 'default':
         raise errors.ClusterRefused(
-            f'lvm_type is {lvm_type}, but a thin pool is active on one host '
-            'at a time, so the volumes in it cannot be used on several. Set '
-            'lvm_type = default, or remove the option cluster')
+            f'lvm_type is {lvm_type}, which allows volumes in a thin pool. A '
+            'pool is active on one host at a time, so its volumes cannot be '
+            'used on several. Set lvm_type = default, or remove the option '
+            'cluster')
     if not inventory.shared:
         raise errors.ClusterRefused(
             f'Volume group {vg} is not shared, so LVM does not keep two hosts '

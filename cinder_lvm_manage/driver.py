@@ -57,6 +57,7 @@ from cinder_lvm_manage.exclusive_activation import Held
 from cinder_lvm_manage.inventory import Inventory
 from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.naming import CinderNames
+from cinder_lvm_manage.peers import asking_host
 from cinder_lvm_manage.peers import routed
 from cinder_lvm_manage.reference import Reference
 from cinder_lvm_manage.shared_group import SharedGroupLVMDriver
@@ -534,7 +535,8 @@ class LVMManageDriver(SharedGroupLVMDriver):
             names=CinderNames(CONF.volume_name_template,
                               CONF.snapshot_name_template),
             host=self.cluster_name or self.host or '',
-            adopting_host=self.host if self.cluster_name else '',
+            adopting_host=((asking_host() or self.host)
+                           if self.cluster_name else ''),
             thin_pool=(self.vg.vg_thin_pool if settings.lvm_type == 'thin'
                        else None),
             in_use=settings.lvm_manage_in_use,

@@ -74,6 +74,10 @@ class ClusterRefused(LVMManageError):
     """The backend cannot be in a cluster as it is configured."""
 
 
+class NotExported(LVMManageError):
+    """The host that exported a volume of a shared group has failed."""
+
+
 class AdoptionFailed(LVMManageError):
     """The adopted LV is not in the state that Cinder needs."""
 

@@ -120,11 +120,21 @@ class ExclusiveActivation:
         activation = self._activations.get(lv.uuid)
         if activation is None:
             if not lv.activation.active:
-                self._vg.activate(lv.name)
+                self._activate(lv)
             activation = self._activations[lv.uuid] = _Activation(
                 0, not lv.activation.active)
         activation.holders += 1
         return Held(lv, activation)
+
+    def _activate(self, lv: LogicalVolume) -> None:
+        try:
+            self._vg.activate(lv.name)
+        except errors.LockedElsewhere:
+            raise
+        except errors.VolumeGroupError:
+            # A command that timed out may have activated it all the same.
+            self._deactivate(lambda inventory: inventory.by_uuid.get(lv.uuid))
+            raise
 
     def _release(self, uuid: str) -> None:
         activation = self._activations[uuid]

@@ -62,6 +62,7 @@ _Result = typing.TypeVar('_Result')
 
 # Whether this thread is in a routed method already.
 _inside = contextvars.ContextVar('cinder_lvm_manage_routed', default=False)
+_asker = contextvars.ContextVar('cinder_lvm_manage_asker', default='')
 _routed_methods: set[str] = set()
 
 
@@ -105,17 +106,34 @@ def _not_routed() -> typing.Iterator[None]:
         _inside.reset(token)
 
 
+def asking_host() -> str:
+    """Return the host for which this thread performs a method; '' if none.
+
+    Cinder waits on that host for the end of the method.
+    """
+    return _asker.get()
+
+
+class Performer(typing.Protocol):
+    """A driver that performs methods for its peers."""
+
+    def has_active(self, lv_uuid: str) -> bool:
+        """Return whether an LV is in this driver's group, and active here."""
+
+
 class Asked(NamedTuple):
     """What came of asking peers to perform a method.
 
     :ivar done: whether one of them had the LV, and performed it
     :ivar result: what the method returned there
     :ivar silent: the hosts that did not answer
+    :ivar failed: by host: why it could not say whether it has the LV
     """
 
     done: bool
     result: Any
     silent: list[str]
+    failed: dict[str, str]
 
 
 class Peers:
@@ -125,7 +143,7 @@ class Peers:
     :param host: of this service, host@backend
     """
 
-    def __init__(self, driver: object, host: str, cluster: str) -> None:
+    def __init__(self, driver: Performer, host: str, cluster: str) -> None:
         self._host = host
         self._cluster = cluster
         target = messaging.Target(topic=_TOPIC, version=_VERSION)
@@ -135,26 +153,31 @@ class Peers:
         self._client = rpc.get_client(target, serializer=serializer)
         self._server = rpc.get_server(
             messaging.Target(topic=_TOPIC, server=host),
-            [_Endpoint(driver)], serializer=serializer)
+            [_Endpoint(driver, cluster)], serializer=serializer)
 
     def listen(self) -> None:
         """Perform from now on what other services ask for."""
         self._server.start()
 
-    def running(self) -> set[str]:
-        """Return the hosts of the other services that are up."""
+    def members(self) -> dict[str, bool]:
+        """Return the hosts of the other services, and whether each is up."""
         services = objects.ServiceList.get_all(
             context.get_admin_context(),
             {'cluster_name': self._cluster,
              'binary': constants.VOLUME_BINARY})
-        return {service.host for service in services
-                if service.is_up and service.host != self._host}
+        return {service.host: service.is_up for service in services
+                if service.host != self._host}
 
-    def perform(self, first: str | None, method: str,
+    def running(self) -> set[str]:
+        """Return the hosts of the other services that are up."""
+        return {host for host, up in self.members().items() if up}
+
+    def perform(self, lv_uuid: str, first: str | None, method: str,
                 arguments: Mapping[str, Any]) -> Asked:
-        """Have the service that has the LV perform a method of the driver.
+        """Have the service that has an LV active perform a method.
 
-        :param first: the host that probably has the LV; None if unknown
+        :param first: the host that probably has the LV, which is asked even
+            if its service seems to be down; None if unknown
         :raises VolumeBackendAPIException: that host stopped answering during
             the work
         :raises CinderException: the method raised it there
@@ -163,38 +186,52 @@ class Peers:
                    if name not in {*_CONTEXT, _IMAGE_SERVICE}}
         given = next((arguments[name] for name in _CONTEXT & arguments.keys()),
                      None) or context.get_admin_context()
+        members = self.members()
+        hosts = sorted((host for host, up in members.items()
+                        if up or host == first),
+                       key=lambda host: (host != first, host))
         silent = []
-        others = self.running()
-        if first and first != self._host:
-            others -= {first}
-            hosts = [first, *sorted(others)]
-        else:
-            hosts = sorted(others)
+        failed = {}
         for host in hosts:
             try:
-                answer = self._ask(host, given, method, carried)
+                start = self._start_of(host, given, lv_uuid)
             except messaging.MessagingTimeout:
                 silent.append(host)
                 continue
-            if answer['done']:
-                LOG.info('%(host)s, which has the LV active, performed '
-                         '%(method)s.', {'host': host, 'method': method})
-                return Asked(True, answer['result'], silent)
-        return Asked(False, None, silent)
+            # Of another version, or without access to the group.
+            except (messaging.MessagingException,
+                    exception.CinderException) as exc:
+                failed[host] = str(exc)
+                continue
+            if start:
+                answer = self._ask(host, given, start, method, carried)
+                if answer['done']:
+                    LOG.info('%(host)s, which has the LV active, performed '
+                             '%(method)s.', {'host': host, 'method': method})
+                    return Asked(True, answer['result'], silent, failed)
+        return Asked(False, None, silent, failed)
 
-    def _ask(self, host: str, ctxt: context.RequestContext, method: str,
-             arguments: Mapping[str, Any]) -> dict[str, Any]:
-        # A message that waits for a dead service is performed when it starts
-        # again, when Cinder has long given up. So a service performs only what
-        # was asked of it since its start.
-        start = self._client.prepare(
-            server=host, timeout=_ANSWER_SECONDS).call(ctxt, 'start')
+    def _start_of(self, host: str, ctxt: context.RequestContext,
+                  lv_uuid: str) -> str:
+        """Return what names this run of a service; '' if it has not the LV.
+
+        A message that waits for a dead service is performed when it starts
+        again, when Cinder has long given up. So a service performs only what
+        was asked of it since its start.
+        """
+        client = self._client.prepare(server=host, timeout=_ANSWER_SECONDS)
+        start: str = client.call(ctxt, 'start', cluster=self._cluster,
+                                 lv_uuid=lv_uuid)
+        return start
+
+    def _ask(self, host: str, ctxt: context.RequestContext, start: str,
+             method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         client = self._client.prepare(
             server=host, timeout=_WORK_SECONDS,
             call_monitor_timeout=_ANSWER_SECONDS)
         try:
             answer: dict[str, Any] = client.call(
-                ctxt, 'perform', start=start, name=method,
+                ctxt, 'perform', start=start, asker=self._host, name=method,
                 arguments=arguments)
         except messaging.MessagingTimeout as exc:
             raise exception.VolumeBackendAPIException(
@@ -213,16 +250,24 @@ class _Endpoint:
 
     target = messaging.Target(version=_VERSION)
 
-    def __init__(self, driver: object) -> None:
+    def __init__(self, driver: Performer, cluster: str) -> None:
         self._driver = driver
+        self._cluster = cluster
         self._start = uuidutils.generate_uuid()
 
-    def start(self, ctxt: context.RequestContext) -> str:
-        """Return a different text after each start of this service."""
-        return self._start
+    def start(self, ctxt: context.RequestContext, cluster: str,
+              lv_uuid: str) -> str:
+        """Return a different text after each start of this service.
 
-    def perform(self, ctxt: context.RequestContext, start: str, name: str,
-                arguments: dict[str, Any]) -> dict[str, Any]:
+        It is empty if this host does not have the LV active, or is in another
+        cluster, which may use the same queues.
+        """
+        has_it = (cluster == self._cluster
+                  and self._driver.has_active(lv_uuid))
+        return self._start if has_it else ''
+
+    def perform(self, ctxt: context.RequestContext, start: str, asker: str,
+                name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Perform a method, if this host has the LV or can activate it.
 
         :returns: done, and the method's result
@@ -234,8 +279,11 @@ class _Endpoint:
         arguments |= dict.fromkeys(_CONTEXT & parameters, ctxt)
         if _IMAGE_SERVICE in parameters:
             arguments[_IMAGE_SERVICE] = glance.get_default_image_service()
+        token = _asker.set(asker)
         try:
             with _not_routed():
                 return {'done': True, 'result': function(**arguments)}
         except VolumeLocked:
             return {'done': False}
+        finally:
+            _asker.reset(token)

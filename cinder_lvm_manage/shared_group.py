@@ -37,12 +37,14 @@ from cinder_lvm_manage import cinder_records
 from cinder_lvm_manage import cluster
 from cinder_lvm_manage import errors
 from cinder_lvm_manage import exports
+from cinder_lvm_manage import targets
 from cinder_lvm_manage.any_size import AnySizeLVMDriver
 from cinder_lvm_manage.cinder_errors import translated
 from cinder_lvm_manage.cinder_errors import VolumeLocked
 from cinder_lvm_manage.exclusive_activation import ExclusiveActivation
 from cinder_lvm_manage.exclusive_activation import Held
 from cinder_lvm_manage.exports import Export
+from cinder_lvm_manage.logical_volume import LogicalVolume
 from cinder_lvm_manage.peers import Peers
 from cinder_lvm_manage.peers import routed
 
@@ -63,6 +65,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
     # A thin pool is on one host, as all its volumes are.
     _on_demand = False
     _peers: Peers | None = None
+    # Names of the LVs that this host had, or exported, when it started.
+    _exported_at_start: frozenset[str] = frozenset()
 
     def check_for_setup_error(self) -> None:
         """Check that the group and the cluster, if any, fit together.
@@ -73,9 +77,18 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         super().check_for_setup_error()
         # Only now, because lvm_type = auto is decided there.
         self._on_demand = shared and not self._is_thin
-        if self.cluster_name and self._peers is None:
-            self._end_left_activations()
+        if self.cluster_name:
             self._peers = Peers(self, self.host, self.cluster_name)
+            self._take_stock(self._peers)
+
+    def set_initialized(self) -> None:
+        """Start to perform what other services of the cluster ask for.
+
+        Cinder calls this when it has called ensure_export for all volumes. An
+        export that a peer asked for earlier could be mistaken for one of them.
+        """
+        super().set_initialized()
+        if self._peers:
             self._peers.listen()
 
     @translated('start')
@@ -92,32 +105,58 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                           settings.lvm_manage_local_coordinator)
         return inventory.shared
 
-    @translated('deactivate LVs that an earlier process has left active')
-    def _end_left_activations(self) -> None:
-        """Deactivate what this host has active and does not export.
+    @translated('find out what an earlier process has left')
+    def _take_stock(self, peers: Peers) -> None:
+        """Find out which LVs this host has, and deactivate the others.
 
-        A service that was killed has left it. Other hosts could not use it.
+        A service that was killed has left LVs active that it does not export.
+        Other hosts could not use them. Those that may be exported get a tag,
+        so that other hosts ask this one.
         """
         inventory = self._volume_group.inventory()
+        here = Export(self.host)
+        known = {self.host, *peers.members()}
+        exported = set()
         for volume in cinder_records.volumes_of(self.cluster_name):
             lv = inventory.by_name.get(volume.name)
-            if lv is None or not lv.activation.active:
-                continue
-            if volume.volume_attachment or volume.status == 'in-use':
-                # Cinder calls ensure_export next.
-                continue
-            if lv.is_in_use and Export.of(lv) != Export(self.host):
-                continue
-            LOG.warning('LV %(lv)s was left active on this host by an '
-                        'operation that was interrupted; it is deactivated, '
-                        'so that other hosts can use it.', {'lv': lv.name})
-            try:
-                self.remove_export(context.get_admin_context(), volume)
-            except (exception.CinderException,
-                    processutils.ProcessExecutionError):
-                LOG.exception('Cannot deactivate LV %(lv)s: operations on its '
-                              'volume have to be performed on this host until '
-                              'that is corrected.', {'lv': lv.name})
+            export = Export.of(lv) if lv else None
+            if lv is None:
+                # If Cinder ensures its export, that must fail.
+                exported.add(volume.name)
+            elif not lv.activation.active:
+                if export == here:
+                    exported.add(lv.name)
+                elif export and export.host not in known:
+                    LOG.warning('Volume %(id)s was exported by %(host)s, '
+                                'which is no service of cluster %(cluster)s. '
+                                'If this host had that name, detach the '
+                                'volume and attach it again.',
+                                {'id': volume.id, 'host': export.host,
+                                 'cluster': self.cluster_name})
+            elif (cinder_records.may_be_connected(volume) if export == here
+                  else lv.is_in_use or cinder_records.is_attached(volume)):
+                exported.add(lv.name)
+                self._record_export(lv)
+            else:
+                self._end_left_activation(volume)
+        self._exported_at_start = frozenset(exported)
+
+    def _end_left_activation(self, volume: objects.Volume) -> None:
+        LOG.warning('LV %(lv)s was left active on this host by an operation '
+                    'that was interrupted; it is deactivated, so that other '
+                    'hosts can use it.', {'lv': volume.name})
+        try:
+            self.remove_export(context.get_admin_context(), volume)
+        except (exception.CinderException,
+                processutils.ProcessExecutionError):
+            LOG.exception('Cannot deactivate LV %(lv)s: operations on its '
+                          'volume have to be performed on this host until '
+                          'that is corrected.', {'lv': volume.name})
+
+    def has_active(self, lv_uuid: str) -> bool:
+        """Return whether an LV is in this group, and active on this host."""
+        lv = self._volume_group.inventory().by_uuid.get(lv_uuid)
+        return lv is not None and lv.activation.active is True
 
     def perform_elsewhere(self, locked: VolumeLocked, method: str,
                           arguments: Mapping[str, Any]) -> Any:
@@ -127,15 +166,17 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         """
         vg_name = self.vg.vg_name
         lv = self._volume_group.inventory().by_name.get(locked.lv_name)
-        export = Export.of(lv) if lv else None
         what = f'LV {locked.lv_name} of volume group {vg_name}'
-        if self._peers is None:
+        if lv is None:
+            why = f'{what} no longer exists'
+        elif self._peers is None:
             why = (f'{what} is active on another host. Run `lvchange '
                    f'--activate n {vg_name}/{locked.lv_name}` on that host, '
                    'then retry')
         else:
-            asked = self._peers.perform(export.host if export else None,
-                                        method, arguments)
+            export = Export.of(lv)
+            asked = self._peers.perform(
+                lv.uuid, export.host if export else None, method, arguments)
             if asked.done:
                 return asked.result
             if asked.silent:
@@ -146,12 +187,19 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                        'there, then retry. If the host has failed, retry when '
                        'its locks have expired, about 3 minutes after; then '
                        'detach the volume and attach it again')
+            elif asked.failed:
+                reasons = '; '.join(f'{host}: {reason}' for host, reason
+                                    in asked.failed.items())
+                why = (f'{what} is active on a host that could not say so. '
+                       f'Correct this, then retry: {reasons}')
             else:
                 why = (f'{what} is active on a host without a running '
                        f'cinder-volume of cluster {self.cluster_name}, or was '
                        'until now. Retry. If that does not help, run '
                        f'`lvchange --activate n {vg_name}/{locked.lv_name}` '
                        'on that host, or start its cinder-volume')
+                if export:
+                    why += f'. The tags of the LV name {export.host}'
         LOG.error('Failed to perform %(method)s: %(why)s',
                   {'method': method, 'why': why})
         raise exception.VolumeBackendAPIException(data=why) from locked
@@ -260,18 +308,14 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         """Export the LV here, unless another host exports it already."""
         with (self._export_locked(volume),
               self._held(volume['name']) as held):
-            exported = held is not None and self._record_export(held)
-            try:
-                update: dict[str, str] = super().create_export(
-                    context, volume, connector, vg)
-            except Exception:
-                if held and not exported:
-                    self._volume_group.change(
-                        held.lv.name, remove_tags=[Export(self.host).tag])
-                raise
+            if held:
+                self._record_export(held.lv)
+                self._remove_stale_target(context, volume, held)
+            update: dict[str, str] = super().create_export(
+                context, volume, connector, vg)
             if held:
                 held.keep()
-        return update
+            return update
 
     @routed
     @translated('remove the export of volume {volume[id]}')
@@ -281,16 +325,13 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         if not self._on_demand:
             super().remove_export(context, volume)
             return
-        if not self._may_be_exported(volume['name']):
-            return
         with (self._export_locked(volume),
               self._held(volume['name']) as held):
-            super().remove_export(context, volume)
+            if held is None or held.was_active:
+                targets.remove(self.target_driver, context, volume)
             if held:
-                if tags := exports.tags_of(held.lv):
-                    self._volume_group.change(held.lv.name,
-                                              remove_tags=sorted(tags))
                 held.end()
+                self._forget_export(held.lv.name)
 
     @translated('export volume {volume[id]} again')
     def ensure_export(self, context: context.RequestContext,
@@ -302,21 +343,30 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         """
         if not self._on_demand:
             return super().ensure_export(context, volume)
-        lv = self._found(volume['name']).lv
-        export = Export.of(lv)
-        here = Export(self.host)
-        if export != here and (export or not lv.activation.active):
+        if (self.cluster_name
+                and volume['name'] not in self._exported_at_start):
             return None
+        here = Export(self.host)
         try:
-            with self._export_locked(volume), self._held(lv.name) as held:
-                if held is None or Export.of(held.lv) not in (None, here):
+            with (self._export_locked(volume),
+                  self._held(volume['name']) as held):
+                if held is None:
+                    raise errors.VolumeGroupError(
+                        f"LV {volume['name']} does not exist")
+                if not held.was_active and Export.of(held.lv) != here:
                     return None
-                self._record_export(held)
+                self._record_export(held.lv)
+                if held.was_active:
+                    update: dict[str, Any] | None = super().ensure_export(
+                        context, volume)
+                    return update
+                self._remove_stale_target(context, volume, held)
+                self._export_again(context, volume)
                 held.keep()
-                return super().ensure_export(context, volume)
+                return None
         except errors.LockedElsewhere as exc:
             LOG.warning('LV %(lv)s is no longer exported by this host: '
-                        '%(why)s', {'lv': lv.name, 'why': exc})
+                        '%(why)s', {'lv': volume['name'], 'why': exc})
             return None
 
     @routed
@@ -324,7 +374,12 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
     def initialize_connection(self, volume: objects.Volume,
                               connector: dict[str, Any]) -> dict[str, Any]:
         """Give a connector access on the host that has the export."""
-        with self._held(volume['name']):
+        with self._held(volume['name']) as held:
+            if held and not held.was_active:
+                raise errors.NotExported(
+                    f'LV {held.lv.name} is not exported any more: the host '
+                    'that exported it has failed. Delete the attachment, then '
+                    'attach the volume again')
             connection: dict[str, Any] = super().initialize_connection(
                 volume, connector)
             return connection
@@ -341,11 +396,15 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         if not self._on_demand:
             shared = super().terminate_connection(volume, connector, **kwargs)
             return shared
-        if self._may_be_exported(volume['name']):
-            with self._held(volume['name']) as held:
-                if held and held.was_active:
+        with self._held(volume['name']) as held:
+            if held and held.was_active:
+                try:
                     shared = super().terminate_connection(volume, connector,
                                                           **kwargs)
+                except exception.ISCSITargetDetachFailed:
+                    if targets.exists(self.target_driver, volume):
+                        raise
+                else:
                     return shared
         LOG.warning('Volume %(id)s is not exported by any host any more, so '
                     'there is no connection to terminate.',
@@ -374,29 +433,53 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             f"cinder-lvm-manage-export-{volume['name']}")
         return lock
 
-    def _may_be_exported(self, lv_name: str) -> bool:
-        """Return whether any host may export the LV.
-
-        The tag is written before the export is created, and removed after it.
-        """
-        inventory = self._volume_group.inventory()
-        lv = inventory.by_name.get(lv_name)
-        return (lv is None or not inventory.locked
-                or lv.activation.active is not False
-                or Export.of(lv) is not None)
-
-    def _record_export(self, held: Held) -> bool:
-        """Tag the LV with this host.
-
-        :returns: whether it had that tag already
-        """
-        tags = exports.tags_of(held.lv)
+    def _record_export(self, lv: LogicalVolume) -> None:
+        """Tag an LV with this host, as long as it may be active here."""
+        tags = exports.tags_of(lv)
         ours = {Export(self.host).tag}
         if tags != ours:
-            self._volume_group.change(held.lv.name, sorted(ours - tags),
+            self._volume_group.change(lv.name, sorted(ours - tags),
                                       sorted(tags - ours))
-        return ours <= tags
 
+    def _forget_export(self, lv_name: str) -> None:
+        """Remove the tag of an LV whose target was removed.
+
+        If the LV is open, it stays active here. If the tag stays, other hosts
+        ask this one first, in vain.
+        """
+        try:
+            lv = self._volume_group.inventory().by_name[lv_name]
+            tags = exports.tags_of(lv)
+            if tags and not lv.is_open:
+                self._volume_group.change(lv_name, remove_tags=sorted(tags))
+        except errors.VolumeGroupError as exc:
+            LOG.warning('LV %(lv)s keeps the tag that names its export, which '
+                        'was removed: %(why)s',
+                        {'lv': lv_name, 'why': exc})
+
+    def _remove_stale_target(self, context: context.RequestContext,
+                             volume: objects.Volume, held: Held) -> None:
+        """Remove what an earlier boot has left of a target.
+
+        LIO restores all targets when a host boots, but not their LUNs, whose
+        LVs are inactive then. With such a target, no other can be made.
+        """
+        if (not held.was_active
+                and targets.exists(self.target_driver, volume)):
+            targets.remove(self.target_driver, context, volume)
+
+    def _export_again(self, context: context.RequestContext,
+                      volume: objects.Volume) -> None:
+        """Make the target that was lost when this host stopped.
+
+        Cinder's own ensure_export has LIO restore the targets of all volumes
+        at once, also of those that another host exports now.
+        """
+        volume.update(super().create_export(context, volume, {}))
+        volume.save()
+        for attachment in volume.volume_attachment:
+            if attachment.connector:
+                super().initialize_connection(volume, attachment.connector)
     @contextlib.contextmanager
     def _held(self, lv_name: str) -> Iterator[Held | None]:
         """Hold an LV of a shared group; see ExclusiveActivation.held."""

@@ -15,7 +15,6 @@
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
-import functools
 import pathlib
 
 import pytest
@@ -26,6 +25,8 @@ from tests.lab import nodes
 from tests.lab.attempts import Attempts
 from tests.lab.cluster_hosts import Cluster
 from tests.lab.nodes import Node
+from tests.lab.server import Server
+from tests.lab.used_volume import UsedVolume
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,8 +64,7 @@ def hosts(folder: pathlib.Path, request: pytest.FixtureRequest
         disk = cleanup.enter_context(nodes.shared_disk(folder))
         both = [Node(number, folder, disk, kind) for number in (1, 2)]
         cluster_hosts.on_each(cleanup.enter_context, both)
-        cluster_hosts.on_each(functools.partial(
-            cluster_hosts.start_lock_manager, watchdog=machines), both)
+        cluster_hosts.on_each(cluster_hosts.start_lock_manager, both)
         cluster_hosts.create_group(both[0])
         cluster_hosts.join_group(both[1])
         yield both
@@ -80,6 +80,22 @@ def cinder(folder: pathlib.Path, hosts: Sequence[Node]) -> Iterator[Cluster]:
 @pytest.fixture(scope='session')
 def attempts(cinder: Cluster) -> Attempts:
     return Attempts(cinder)
+
+
+@pytest.fixture(scope='session')
+def server(hosts: Sequence[Node], folder: pathlib.Path) -> Iterator[Server]:
+    """A host that is not in the cluster."""
+    # Its kernel does not matter, and this one is faster than a machine.
+    with Node(len(hosts) + 1, folder, None, nodes.USER_MODE_LINUX) as node:
+        yield Server(node)
+
+
+@pytest.fixture
+def used(attempts: Attempts, server: Server) -> Iterator[UsedVolume]:
+    """A volume to which the server writes."""
+    volume = UsedVolume(attempts, server)
+    yield volume
+    volume.remove()
 
 
 class Table:

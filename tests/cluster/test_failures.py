@@ -12,8 +12,8 @@
 
 """A service or a host of a cluster is killed.
 
-The service or host that is killed exports the volume "theirs". No host exports
-the volume "other".
+The service or host that is killed exports a volume to a server, which writes
+to it. No host exports the volume "other".
 """
 
 import time
@@ -26,25 +26,6 @@ from tests.lab.cluster_hosts import VOLUME_GROUP
 
 # In seconds: enough for sanlock's lease to expire, on a busy machine.
 _EXPIRY = 400
-
-
-def _checksum(node, volume):
-    return node.output(
-        f'dd if=/dev/{VOLUME_GROUP}/volume-{volume} bs=1M count=1 '
-        'iflag=direct status=none | sha256sum')
-
-
-@pytest.fixture
-def exported(cinder, attempts):
-    """A volume with data, the node that exports it, and its attachment."""
-    volume = attempts.create('theirs').result
-    attached = attempts.attach(volume)
-    assert not attached.error
-    node = cinder.node(cinder.exporting(volume))
-    node.output(f'dd if=/dev/urandom of=/dev/{VOLUME_GROUP}/volume-{volume} '
-                'bs=1M count=1 oflag=direct')
-    yield volume, node, attached.result['id']
-    assert not attempts.delete(volume).error
 
 
 def _others_go_on(attempts, table, column, lv_name, survivor):
@@ -88,76 +69,71 @@ def plain(hosts):
 
 
 def test_the_service_of_the_exporting_host_is_killed(
-        cinder, attempts, table, exported, plain):
-    volume, node, attachment = exported
+        cinder, attempts, table, used, plain):
+    node, other = cinder.owner_and_other(used.id)
     column = 'service dead'
-    before = _checksum(node, volume)
-    other, = (each for each in cinder.nodes if each is not node)
     cinder.kill_service(node)
     _others_go_on(attempts, table, column, plain, other)
-    # The volume stays exported, and operations on it are refused.
-    assert cinder.exporting(volume) == node.name
+    # The server can use the volume, but operations on it are refused.
+    used.check_that_it_is_written()
     for operation, attempt in (
-            ('extend', lambda: attempts.extend(volume)),
-            ('create a snapshot', lambda: attempts.create_snapshot(volume)),
-            ('detach', lambda: attempts.detach(attachment))):
+            ('extend', lambda: attempts.extend(used.id)),
+            ('create a snapshot', lambda: attempts.create_snapshot(used.id)),
+            ('detach', used.detach)):
         outcome = attempt()
         table.note(operation, column, outcome)
         assert outcome.error
-    assert cinder.exporting(volume) == node.name
-    assert before == _checksum(node, volume)
+    assert cinder.exporting(used.id) == node.name
     cinder.start_service(node)
-    cinder.reset(volume)
-    assert cinder.exporting(volume) == node.name
-    assert before == _checksum(node, volume)
-    assert not attempts.detach(attachment).error
+    cinder.reset(used.id)
+    assert cinder.exporting(used.id) == node.name
+    used.check_that_it_is_written()
+    used.stop_writing()
+    used.check_what_was_written()
+    assert not used.detach().error
     assert not any(cinder.targets(each) for each in cinder.nodes)
 
 
-def test_the_exporting_host_is_killed(cinder, attempts, table, exported,
-                                      plain):
-    volume, node, attachment = exported
-    other, = (each for each in cinder.nodes if each is not node)
+def test_the_exporting_host_is_killed(cinder, attempts, table, used, plain):
+    """The server writes, and finds all its writes after the takeover."""
+    node, other = cinder.owner_and_other(used.id)
     column = 'host dead'
-    before = _checksum(node, volume)
+    lv_name = f'volume-{used.id}'
     node.kill()
     killed = time.monotonic()
-    refused = other.run(
-        f'lvchange --activate y {VOLUME_GROUP}/volume-{volume}')
+    refused = other.run(f'lvchange --activate y {VOLUME_GROUP}/{lv_name}')
     assert 'LV locked by other host' in refused.output
     _others_go_on(attempts, table, column, plain, other)
     for operation, attempt in (
-            ('extend', lambda: attempts.extend(volume)),
-            ('create a snapshot', lambda: attempts.create_snapshot(volume))):
-        outcome = attempt()
+            ('extend', attempts.extend),
+            ('create a snapshot', attempts.create_snapshot)):
+        outcome = attempt(used.id)
         after = time.monotonic() - killed
         table.note(operation, column,
                    f'{outcome} ({after:.0f} s after its death)')
     if not outcome.error:
         # The lease has expired meanwhile.
         assert not attempts.delete_snapshot(outcome.result).error
-    polling.wait_for('the lease of the dead host to expire', lambda: other.run(
-        f'lvchange --activate y {VOLUME_GROUP}/volume-{volume}').status == 0,
-        seconds=_EXPIRY)
+    polling.wait_for('the lease of the dead host to expire',
+                     lambda: cluster_hosts.is_free(other, lv_name),
+                     seconds=_EXPIRY)
     table.note('activate its LV', column,
                f'possible {time.monotonic() - killed:.0f} s after its death')
-    assert before == _checksum(other, volume)
-    other.output(f'lvchange --activate n {VOLUME_GROUP}/volume-{volume}')
-    cinder.reset(volume)
-    detached = attempts.detach(attachment)
-    table.note('detach', column, detached)
-    assert not detached.error
-    attached = attempts.attach(volume)
-    table.note('attach', column, attached)
-    assert not attached.error
-    assert cinder.exporting(volume) == other.name
-    assert before == _checksum(other, volume)
+    cinder.reset(used.id)
+    used.stop_writing()
+    for operation, attempt in (('detach', used.detach),
+                               ('attach', used.attach)):
+        outcome = attempt()
+        table.note(operation, column, outcome)
+        assert not outcome.error
+    assert cinder.exporting(used.id) == other.name
+    used.check_what_was_written()
     # The dead host returns, and the other one still exports the volume.
     cluster_hosts.restart(node)
     cinder.start_service(node)
-    assert cinder.exporting(volume) == other.name
+    assert cinder.exporting(used.id) == other.name
     assert not cinder.active(node)
-    assert not attempts.detach(attached.result['id']).error
+    assert not used.detach().error
     assert not any(cinder.targets(each) for each in cinder.nodes)
 
 

@@ -32,9 +32,10 @@ CLUSTER = 'lab@lvm'
 
 
 class Driver:
-    """A driver that has some LVs active.
+    """A driver that has some LVs active, whose UUIDs are their names here.
 
     :ivar first: whom it asks first
+    :ivar breaks: whether it cannot tell which LVs it has
     """
 
     def __init__(self, host):
@@ -44,6 +45,12 @@ class Driver:
         self.peers = Peers(self, host, CLUSTER)
         self.first = None
         self.listens = False
+        self.breaks = False
+
+    def has_active(self, lv_uuid):
+        if self.breaks:
+            raise exception.VolumeBackendAPIException(data='no disk')
+        return lv_uuid in self.lvs
 
     def listen(self):
         self.listens = True
@@ -57,7 +64,7 @@ class Driver:
         if new_size > 9:
             raise exception.VolumeIsBusy(volume_name=volume['name'])
         self.calls.append((volume['name'], new_size, kwargs))
-        return {'by': self.host}
+        return {'by': self.host, 'for': peers.asking_host()}
 
     @routed
     def create_export(self, context, volume, connector):
@@ -65,23 +72,26 @@ class Driver:
         self.calls.append((type(context), volume.id, connector))
 
     def perform_elsewhere(self, locked, method, arguments):
-        return self.peers.perform(self.first, method, arguments)
+        return self.peers.perform(locked.lv_name, self.first, method,
+                                  arguments)
 
 
 @pytest.fixture
 def drivers(cinder, monkeypatch):
-    """Two drivers whose services are up, and record themselves as that."""
+    """Three drivers whose services are recorded as up, except the last."""
     monkeypatch.setattr(peers, '_ANSWER_SECONDS', 2)
     made = []
     services = []
-    for host in ('node1@lvm', 'node2@lvm'):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    for host, seen in (('node1@lvm', now), ('node2@lvm', now),
+                       ('node3@lvm', now - datetime.timedelta(hours=1))):
         service = objects.Service(
             context.get_admin_context(), host=host, binary='cinder-volume',
             topic='cinder-volume', cluster_name=CLUSTER, report_count=1,
             rpc_current_version=VolumeAPI.RPC_API_VERSION,
             object_current_version=base.OBJ_VERSIONS.get_current())
         service.create()
-        service.updated_at = datetime.datetime.now(datetime.timezone.utc)
+        service.updated_at = seen
         service.save()
         services.append(service)
         made.append(Driver(host))
@@ -95,18 +105,19 @@ def drivers(cinder, monkeypatch):
 
 
 def test_the_host_that_has_the_lv_performs_it(drivers, volume):
-    one, two = drivers
+    one, two, _ = drivers
     two.listen()
     shared = volume()
     two.lvs = [shared.name]
     asked = one.extend_volume(shared, new_size=2, force=True)
-    assert asked == (True, {'by': 'node2@lvm'}, [])
+    assert asked == (True, {'by': 'node2@lvm', 'for': 'node1@lvm'}, [], {})
+    assert peers.asking_host() == ''
     assert two.calls == [(shared.name, 2, {'force': True})]
     assert one.calls == []
 
 
 def test_a_method_that_a_routed_one_calls_is_not_routed(drivers, volume):
-    one, two = drivers
+    one, two, _ = drivers
     two.listen()
     shared = volume()
     two.lvs = [shared.name]
@@ -118,7 +129,7 @@ def test_a_method_that_a_routed_one_calls_is_not_routed(drivers, volume):
 
 
 def test_an_error_of_the_other_host_is_raised(drivers, volume):
-    one, two = drivers
+    one, two, _ = drivers
     two.listen()
     shared = volume()
     two.lvs = [shared.name]
@@ -127,33 +138,72 @@ def test_an_error_of_the_other_host_is_raised(drivers, volume):
 
 
 def test_a_host_that_has_not_the_lv_does_nothing(drivers, volume):
-    one, two = drivers
+    one, two, _ = drivers
     two.listen()
-    assert one.extend_volume(volume(), 2) == (False, None, [])
+    assert one.extend_volume(volume(), 2) == (False, None, [], {})
     assert two.calls == []
+
+
+def test_a_host_that_cannot_tell_does_not_keep_another_from_it(drivers,
+                                                               volume):
+    one, two, three = drivers
+    shared = volume()
+    two.listen()
+    two.breaks = True
+    one.first = three.host
+    failed = {'node2@lvm': 'Bad or unexpected response from the storage '
+                           'volume backend API: no disk'}
+    three.listen()
+    assert one.extend_volume(shared, 2) == (False, None, [], failed)
+    three.lvs = [shared.name]
+    assert one.extend_volume(shared, 2).result['by'] == 'node3@lvm'
+    one.first = two.host
+    assert one.extend_volume(shared, 2) == (False, None, [], failed)
+
+
+def test_a_host_of_another_version_cannot_tell(drivers, volume, monkeypatch):
+    one, two, _ = drivers
+    monkeypatch.setattr(peers._Endpoint.target, 'version', '2.0')
+    two.listen()
+    asked = one.extend_volume(volume(), 2)
+    assert asked.failed.keys() == {'node2@lvm'}
 
 
 @pytest.mark.parametrize(('first', 'silent'), [
     (None, ['node2@lvm']),
     ('node2@lvm', ['node2@lvm']),
-    ('node3@lvm', ['node3@lvm', 'node2@lvm'])])
+    ('node3@lvm', ['node3@lvm', 'node2@lvm']),
+    # It is not in the cluster.
+    ('node4@lvm', ['node2@lvm'])])
 def test_a_host_that_does_not_answer_is_named(drivers, volume, first, silent):
-    one, _ = drivers
+    one, _, _ = drivers
     one.first = first
-    assert one.extend_volume(volume(), 2) == (False, None, silent)
+    assert one.extend_volume(volume(), 2) == (False, None, silent, {})
 
 
 def test_only_methods_that_are_routed_can_be_asked_for(drivers, volume):
-    _, two = drivers
-    endpoint = peers._Endpoint(two)
+    _, two, _ = drivers
+    endpoint = peers._Endpoint(two, CLUSTER)
     admin = context.get_admin_context()
     shared = volume()
     two.lvs = [shared.name]
     arguments = {'volume': shared, 'new_size': 2}
-    start = endpoint.start(admin)
-    assert endpoint.perform(admin, start, 'perform_elsewhere',
+    start = endpoint.start(admin, CLUSTER, shared.name)
+    assert endpoint.perform(admin, start, 'node1@lvm', 'perform_elsewhere',
                             arguments) == {'done': False}
     # The service was started again since it answered.
-    assert peers._Endpoint(two).perform(
-        admin, start, 'extend_volume', arguments) == {'done': False}
-    assert endpoint.perform(admin, start, 'extend_volume', arguments)['done']
+    assert peers._Endpoint(two, CLUSTER).perform(
+        admin, start, 'node1@lvm', 'extend_volume', arguments
+        ) == {'done': False}
+    assert endpoint.perform(admin, start, 'node1@lvm', 'extend_volume',
+                            arguments)['done']
+
+
+def test_a_host_of_another_cluster_has_no_lv(drivers):
+    _, two, _ = drivers
+    two.lvs = ['uuid']
+    endpoint = peers._Endpoint(two, CLUSTER)
+    admin = context.get_admin_context()
+    assert endpoint.start(admin, CLUSTER, 'uuid')
+    assert not endpoint.start(admin, 'other@lvm', 'uuid')
+    assert not endpoint.start(admin, CLUSTER, 'other')

@@ -19,8 +19,10 @@ tests/lab/lvmlockd_stand_in.py says what stands in for lvmlockd.
 
 from cinder import context
 from cinder import exception
+from cinder import objects
 import pytest
 
+from cinder_lvm_manage import peers
 from tests.lab.shared_lvm import SharedLvm
 
 CONNECTOR = {'initiator': 'iqn.lab:one', 'host': 'compute'}
@@ -37,7 +39,8 @@ def lvm(tmp_path, monkeypatch):
 @pytest.fixture
 def driver(load, lvm):
     """The driver on a shared group."""
-    return load(lvm_manage_without_device_mapper=False)
+    return load(lvm_manage_without_device_mapper=False,
+                lvm_manage_local_coordinator=True)
 
 
 @pytest.fixture
@@ -104,16 +107,21 @@ def test_an_export_keeps_the_lv_active(driver, group, lvm, managed):
     assert group.tags(managed.name) == journal
 
 
-def test_an_export_that_fails_is_not_recorded(driver, group, lvm, managed,
-                                              monkeypatch):
+def test_after_an_export_that_fails_this_host_is_asked_first(
+        driver, group, lvm, managed, monkeypatch):
+    """Something of the target may be left, and keep the LV active."""
     def fail(*_args):
         raise exception.ISCSITargetCreateFailed(volume_id=managed.id)
 
     journal = group.tags(managed.name)
+    admin = context.get_admin_context()
     monkeypatch.setattr(driver.target_driver, 'create_export', fail)
     with pytest.raises(exception.ISCSITargetCreateFailed):
-        driver.create_export(context.get_admin_context(), managed, CONNECTOR)
+        driver.create_export(admin, managed, CONNECTOR)
     assert lvm.active() == {}
+    assert group.tags(managed.name) == journal | {
+        'cinder_lvm_export:host=lab/lvm'}
+    driver.remove_export(admin, managed)
     assert group.tags(managed.name) == journal
 
 
@@ -151,32 +159,6 @@ def tag(group, volume, host):
               f'{group.name}/{volume.name}')
 
 
-@pytest.mark.parametrize(('exported_by', 'active_on', 'exported'), [
-    (None, None, False),
-    (None, 'here', True),
-    ('lab', None, True),
-    ('lab', 'here', True),
-    ('lab', 'there', False),
-    ('there', None, False),
-    ('there', 'there', False),
-])
-def test_only_the_exports_of_this_host_are_ensured(
-        driver, group, lvm, managed, monkeypatch, exported_by, active_on,
-        exported):
-    ensured = []
-    monkeypatch.setattr(driver.target_driver, 'ensure_export',
-                        lambda *args: ensured.append(args))
-    if exported_by:
-        tag(group, managed, exported_by)
-    if active_on:
-        lvm.activate(group.names()[managed.name], active_on)
-    before = lvm.active()
-    driver.ensure_export(context.get_admin_context(), managed)
-    assert bool(ensured) is exported
-    assert lvm.active() == (
-        {group.names()[managed.name]: 'here'} if exported else before)
-
-
 def test_a_volume_whose_host_failed_can_be_detached(driver, group, lvm,
                                                     managed):
     tag(group, managed, 'there')
@@ -194,30 +176,68 @@ def clustered(driver, managed):
     return driver
 
 
-@pytest.mark.parametrize(('exported_by', 'active_on', 'status', 'ended'), [
-    (None, 'here', 'available', True),
-    ('lab', 'here', 'available', True),
-    ('there', 'here', 'available', True),
-    ('lab', 'here', 'in-use', False),
-    ('lab', None, 'available', False),
-    (None, 'there', 'available', False),
+@pytest.mark.parametrize(('exported_by', 'active_on', 'fields', 'ended'), [
+    (None, 'here', {'status': 'available'}, True),
+    ('lab', 'here', {'status': 'available'}, True),
+    ('there', 'here', {'status': 'available'}, True),
+    ('lab', 'here', {'status': 'error'}, True),
+    (None, 'here', {'status': 'extending'}, True),
+    (None, 'here', {'status': 'in-use'}, False),
+    ('there', 'here', {'status': 'in-use'}, False),
+    ('lab', 'here', {'status': 'in-use'}, False),
+    # Cinder connects to these without an attachment.
+    ('lab', 'here', {'status': 'attaching'}, False),
+    ('lab', 'here', {'status': 'backing-up'}, False),
+    ('lab', 'here', {'status': 'restoring-backup'}, False),
+    ('lab', 'here', {'status': 'available', 'migration_status': 'migrating'},
+     False),
 ])
 def test_a_service_that_starts_deactivates_what_it_left(
-        clustered, group, lvm, managed, exported_by, active_on, status,
+        clustered, group, lvm, managed, exported_by, active_on, fields,
         ended):
-    managed.status = status
+    """What it may export keeps a tag that names it."""
+    journal = group.tags(managed.name)
+    managed.update(fields)
     managed.save()
+    if exported_by:
+        tag(group, managed, exported_by)
+    lvm.activate(group.names()[managed.name], active_on)
+    before = lvm.active()
+    clustered.check_for_setup_error()
+    if ended:
+        assert lvm.active() == {}
+        assert group.tags(managed.name) == journal
+    else:
+        assert lvm.active() == before
+        assert group.tags(managed.name) == journal | {
+            'cinder_lvm_export:host=lab/lvm'}
+
+
+@pytest.mark.parametrize(('exported_by', 'active_on'), [
+    ('lab', None), (None, 'there'), ('there', 'there')])
+def test_a_service_that_starts_leaves_the_rest_alone(
+        clustered, group, lvm, managed, exported_by, active_on):
     if exported_by:
         tag(group, managed, exported_by)
     if active_on:
         lvm.activate(group.names()[managed.name], active_on)
     before = lvm.active(), group.tags(managed.name)
-    clustered._end_left_activations()
-    if ended:
-        assert lvm.active() == {}
-        assert 'cinder_lvm_export' not in ' '.join(group.tags(managed.name))
-    else:
-        assert (lvm.active(), group.tags(managed.name)) == before
+    clustered.check_for_setup_error()
+    assert (lvm.active(), group.tags(managed.name)) == before
+
+
+@pytest.mark.parametrize('connector', [None, CONNECTOR])
+def test_a_service_that_starts_ends_an_export_that_no_server_knows(
+        clustered, group, lvm, managed, connector):
+    managed.status = 'attaching'
+    managed.save()
+    objects.VolumeAttachment(
+        context.get_admin_context(), volume_id=managed.id,
+        connector=connector, attach_status='attaching').create()
+    tag(group, managed, 'lab')
+    lvm.activate(group.names()[managed.name], 'here')
+    clustered.check_for_setup_error()
+    assert bool(lvm.active()) is bool(connector)
 
 
 def test_a_service_starts_although_an_lv_cannot_be_deactivated(
@@ -225,8 +245,29 @@ def test_a_service_starts_although_an_lv_cannot_be_deactivated(
     def fail(*_args):
         raise exception.ISCSITargetRemoveFailed(volume_id=managed.id)
 
+    managed.status = 'available'
+    managed.save()
     monkeypatch.setattr(clustered.target_driver, 'remove_export', fail)
     lvm.activate(group.names()[managed.name], 'here')
-    clustered._end_left_activations()
+    clustered.check_for_setup_error()
     assert f'Cannot deactivate LV {managed.name}: ' in caplog.text
     assert lvm.active() == {group.names()[managed.name]: 'here'}
+
+
+def test_a_service_that_starts_names_an_unknown_exporter(
+        clustered, group, managed, caplog):
+    tag(group, managed, 'renamed')
+    clustered.check_for_setup_error()
+    assert (f'Volume {managed.id} was exported by renamed@lvm, which is no '
+            'service of cluster lab@lvm.') in caplog.text
+
+
+def test_a_service_is_asked_only_when_all_exports_are_ensured(
+        clustered, monkeypatch):
+    listening = []
+    monkeypatch.setattr(peers.Peers, 'listen',
+                        lambda self: listening.append(self))
+    clustered.check_for_setup_error()
+    assert listening == []
+    clustered.set_initialized()
+    assert listening == [clustered._peers]

@@ -92,6 +92,14 @@ class Lab:
     def snapshots(self):
         return self._get('snapshots/detail')['snapshots']
 
+    def attachment_of(self, volume):
+        """Return the ID of an attachment of a volume, to no server."""
+        reply = self.identity.admin.post(
+            f'{self.url}/{self.identity.admin.get_project_id()}/attachments',
+            headers={'OpenStack-API-Version': 'volume 3.54'},
+            json={'attachment': {'volume_uuid': volume}})
+        return reply.json()['attachment']['id']
+
     def _get(self, path):
         return self.identity.admin.get(
             f'{self.url}/{self.identity.admin.get_project_id()}/{path}'
@@ -249,6 +257,11 @@ def adopted(lab, unchanged):
 
 
 def test_commands_about_a_volume_succeed(lab, adopted):
+    attachment = lab.attachment_of(adopted['volume'])
     for line in dict.fromkeys(lines_of(documented.CLOUD)):
         kind = 'snapshot' if ' snapshot ' in line else 'volume'
-        lab.succeeds(line.replace('ID', adopted[kind]))
+        for word, real in (('ID', adopted[kind]),
+                           ('VOLUME', adopted['volume']),
+                           ('ATTACHMENT', attachment)):
+            line = line.replace(word, real)
+        lab.succeeds(line)

@@ -30,7 +30,7 @@ from tests.lab import polling
 from tests.lab.cluster_hosts import Cluster
 from tests.lab.volume_api import Reply
 
-# By default, an initiator that never connects: the export is only created.
+# An initiator that never connects: the export is only created.
 _CONNECTOR = {'initiator': 'iqn.2026-01.org.lab:server', 'ip': '10.9.0.254',
               'host': 'server', 'multipath': False, 'platform': 'x86_64',
               'os_type': 'linux'}

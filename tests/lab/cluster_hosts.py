@@ -65,19 +65,20 @@ def on_each(do: Callable[[Node], object], hosts: Sequence[Node]) -> None:
         list(pool.map(do, hosts))
 
 
-def start_lock_manager(node: Node, watchdog: bool = False) -> None:
+def start_lock_manager(node: Node) -> None:
     """Configure and start lvmlockd and sanlock.
 
-    :param watchdog: reset the node if sanlock cannot renew its lease
+    A watchdog resets the node if sanlock cannot renew its lease.
     """
     node.output(f"""set -e
 sed -i 's/# use_lvmlockd = 0/use_lvmlockd = 1/' /etc/lvm/lvm.conf
 echo 'local {{ host_id = {node.number} }}' >/etc/lvm/lvmlocal.conf
 """)
-    if watchdog:
+    if node.kind.watchdog:
         node.output("sed -i 's/^sanlock_opts=.*/sanlock_opts=/' "
                     '/etc/default/sanlock')
-    for unit in (('wdmd',) if watchdog else ()) + ('sanlock', 'lvmlockd'):
+        start_unit(node, 'wdmd')
+    for unit in ('sanlock', 'lvmlockd'):
         start_unit(node, unit)
 
 
@@ -108,10 +109,17 @@ def create_inactive(node: Node, lv_name: str) -> None:
                 f'--size 64m --name {lv_name} {VOLUME_GROUP}')
 
 
-def restart(node: Node, watchdog: bool = False) -> None:
+def is_free(node: Node, lv_name: str) -> bool:
+    """Return whether a node can activate an LV; it is inactive afterwards."""
+    path = f'{VOLUME_GROUP}/{lv_name}'
+    return node.run(f'lvchange --activate y {path} && '
+                    f'lvchange --activate n {path}').status == 0
+
+
+def restart(node: Node) -> None:
     """Boot a node that was killed, with its locks."""
     node.start()
-    start_lock_manager(node, watchdog)
+    start_lock_manager(node)
     join_group(node)
 
 
@@ -208,6 +216,12 @@ echo $! >{_SERVICE_PID}""")
         name, = (node.name for node in self.nodes
                  if node.is_running and volume_id in self.targets(node))
         return name
+
+    def owner_and_other(self, volume_id: str) -> tuple[Node, Node]:
+        """Return the node that exports a volume, and the other one."""
+        name = self.exporting(volume_id)
+        owner, other = sorted(self.nodes, key=lambda node: node.name != name)
+        return owner, other
 
     def _starts(self, node: Node) -> int:
         """Return how often the driver has started on a node."""

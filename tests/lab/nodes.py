@@ -112,11 +112,13 @@ class Kind:
     :ivar boot: starts it, in a session of its own
     :ivar system: how its kernel differs from those of other kinds
     :ivar line: the node's device of the serial line
+    :ivar watchdog: whether it has one
     """
 
     boot: Boot
     system: machine.System
     line: str
+    watchdog: bool = False
 
     @property
     def disk(self) -> str:
@@ -314,7 +316,8 @@ def _boot_machine(node: Node, line: int) -> subprocess.Popen[bytes]:
 VIRTUAL_MACHINE = Kind(
     boot=_boot_machine, system=dataclasses.replace(
         virtual_machine.SYSTEM, disk='/dev/sda', before_modules='',
-        modules=('virtio_scsi', 'virtio_net', 'i6300esb')), line='/dev/ttyS1')
+        modules=('virtio_scsi', 'virtio_net', 'i6300esb')), line='/dev/ttyS1',
+    watchdog=True)
 
 
 def _output(*command: str) -> str:

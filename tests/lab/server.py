@@ -10,15 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Server: a node that connects to exports over iSCSI, like a compute host."""
+"""Server: a node that uses volumes over iSCSI, like a compute host."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import json
 import pathlib
 
 from tests.lab import polling
-from tests.lab.lio import Export
 from tests.lab.nodes import Node
 
 _WRITER = pathlib.Path(__file__).with_name('writer.py')
@@ -27,30 +27,48 @@ _PID = '/run/writer.pid'
 
 
 class Server:
-    """A node with an iSCSI initiator."""
+    """A node with an iSCSI initiator.
+
+    :ivar connector: what Cinder needs to know of it to attach a volume
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        name = f'iqn.2026-01.org.lab:{node.name}'
+        self.connector = {
+            'initiator': f'iqn.2026-01.org.lab:{node.name}',
+            'ip': node.address, 'host': node.name, 'multipath': False,
+            'platform': 'x86_64', 'os_type': 'linux'}
         node.output(f"""set -e
 mkdir -p /run/lock/iscsi
-echo InitiatorName={name} >/etc/iscsi/initiatorname.iscsi
+echo InitiatorName={self.connector['initiator']} \\
+    >/etc/iscsi/initiatorname.iscsi
 # Fail requests soon after the target has vanished.
 echo node.session.timeo.replacement_timeout = 5 >/etc/iscsi/iscsid.conf
 iscsid""")
 
-    def connect(self, export: Export) -> str:
-        """Log in to an export, and return the device node of its disk."""
-        login = _node(export)
-        self._node.output(f'{login} -o new && {login} --login')
-        find = (f"iscsiadm -m session -P 3 | sed -n '/{export.target}/,$ s/"
+    def connect(self, connection: Mapping[str, str]) -> str:
+        """Log in to a target, and return the device node of its disk.
+
+        :param connection: the connection_info of an attachment
+        """
+        login = _login(connection)
+        settings = ''.join(
+            f'{login} -o update -n node.session.auth.{name} '
+            f"-v {connection[f'auth_{key}']}\n"
+            for name, key in (('authmethod', 'method'),
+                              ('username', 'username'),
+                              ('password', 'password')))
+        self._node.output(f'set -e\n{login} -o new\n{settings}'
+                          f'{login} --login')
+        find = ('iscsiadm -m session -P 3 | sed -n '
+                f"'/{connection['target_iqn']}/,$ s/"
                 ".*Attached scsi disk \\(sd[a-z]*\\).*/\\1/p' | head -1")
         return '/dev/' + polling.wait_for(
-            'the disk of an export', lambda: self._node.output(find).strip())
+            'the disk of a target', lambda: self._node.output(find).strip())
 
-    def disconnect(self, export: Export) -> None:
+    def disconnect(self, connection: Mapping[str, str]) -> None:
         """Log out, even if the target no longer exists."""
-        login = _node(export)
+        login = _login(connection)
         self._node.output(f'{login} --logout; {login} -o delete')
 
     def begin_writing(self, device: str) -> None:
@@ -81,5 +99,6 @@ iscsid""")
         return numbers
 
 
-def _node(export: Export) -> str:
-    return f'iscsiadm -m node -T {export.target} -p {export.portal}'
+def _login(connection: Mapping[str, str]) -> str:
+    return (f"iscsiadm -m node -T {connection['target_iqn']} "
+            f"-p {connection['target_portal']}")

@@ -36,6 +36,8 @@ from cinder.volume.drivers import lvm
 from cinder.volume.flows import common
 from cinder.volume.flows.manager import create_volume
 from cinder.volume.manager import VolumeManager
+from cinder.volume.targets import iscsi
+from cinder.volume.targets import lio
 from os_brick import executor
 import os_brick.exception
 from os_brick.local_dev.lvm import LVM
@@ -79,6 +81,8 @@ from cinder_lvm_manage import claim
      ['context', 'volume', 'image_service', 'image_meta']),
     (lvm.LVMVolumeDriver.create_export,
      ['context', 'volume', 'connector', 'vg']),
+    (lio.LioAdm.remove_iscsi_target, ['tid', 'lun', 'vol_id', 'vol_name']),
+    (iscsi.ISCSITarget.show_target, ['iscsi_target', 'iqn']),
     (executor.Executor.__init__, ['root_helper']),
     (os_brick.utils.retry,
      ['retry_param', 'interval', 'backoff_rate', 'retry']),
@@ -112,6 +116,9 @@ def test_a_function_has_the_parameters_that_it_is_called_with(
     # In a cluster.
     (VolumeManager.__init__, 'self.driver.SUPPORTS_ACTIVE_ACTIVE'),
     (VolumeManager._init_host, "volume['status'] in ['in-use']"),
+    # What targets.py avoids.
+    (lio.LioAdm.ensure_export, 'self._restore_configuration()'),
+    (iscsi.ISCSITarget.remove_export, 'except Exception:'),
     # What cinder_records.py derives from a status and from launched_at.
     (create_volume.CreateVolumeOnFinishTask, 'launched_at'),
     (common.error_out, 'resource.save()'),
@@ -136,3 +143,9 @@ def test_the_states_of_a_failed_manage():
 ])
 def test_a_module_has_the_name(module, name):
     assert hasattr(module, name)
+
+
+def test_exports_are_ensured_before_the_driver_is_initialized():
+    source = inspect.getsource(VolumeManager._init_host)
+    assert source.index('.check_for_setup_error()') < source.index(
+        '.ensure_export(') < source.index('.set_initialized()')

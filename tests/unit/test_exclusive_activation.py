@@ -129,6 +129,18 @@ def test_an_lv_that_cannot_be_activated_is_not_held(group, activation):
     assert group.calls == ['+size-4m', '-size-4m']
 
 
+def test_an_activation_that_fails_late_is_undone(group, activation):
+    def time_out(name):
+        group._activate(name)
+        raise errors.VolumeGroupError('120 seconds')
+
+    group.vg.activate.side_effect = time_out
+    with (pytest.raises(errors.VolumeGroupError),
+          activation.held('size-4m')):
+        pytest.fail('it was held')
+    assert group.calls == ['+size-4m', '-size-4m']
+
+
 def test_a_failed_deactivation_is_reported_and_does_not_fail_the_work(
         group, activation, caplog):
     group.vg.deactivate.side_effect = errors.VolumeGroupError('in use')

@@ -20,7 +20,7 @@ import cinder_lvm_manage
 
 _PACKAGE = pathlib.Path(cinder_lvm_manage.__file__).parent
 _KNOW_CINDER = {'driver', 'any_size', 'cinder_errors', 'cinder_records',
-                'peers', 'shared_group'}
+                'peers', 'shared_group', 'targets'}
 
 
 def _imported_by(path):
