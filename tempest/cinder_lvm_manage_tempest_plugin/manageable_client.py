@@ -29,25 +29,46 @@ class ManageableClient(base_client.BaseClient):
     """Lists and manages; needs microversion 3.8 or newer.
 
     Each method returns the body of the response. A status of 400 or more
-    raises an exception of tempest.lib.
+    raises an exception of tempest.lib. Tempest's waiters work with it.
     """
+
+    @property
+    def resource_type(self) -> str:
+        """What Tempest's waiters call a method for: show_volume."""
+        return 'volume'
+
+    def show_volume(self, volume_id: str) -> rest_client.ResponseBody:
+        """Return a volume, even if the scheduler has not chosen its pool yet.
+
+        Until then, the host of a volume that is managed by cluster is one
+        without a pool, which Tempest's own client does not accept.
+        """
+        response, body = self.get(f'volumes/{volume_id}')
+        self.expected_success(200, response.status)
+        return rest_client.ResponseBody(response, json.loads(body))
 
     def list_volumes(self, detail: bool = False,
                      **query: Any) -> rest_client.ResponseBody:
-        """Return one page; query has host, sort, marker, limit, offset."""
+        """Return one page.
+
+        :param query: host or cluster, and sort, marker, limit and offset
+        """
         return self._list('manageable_volumes', detail, query)
 
     def list_snapshots(self, detail: bool = False,
                        **query: Any) -> rest_client.ResponseBody:
-        """Return one page; query has host, sort, marker, limit, offset."""
+        """Return one page.
+
+        :param query: host or cluster, and sort, marker, limit and offset
+        """
         return self._list('manageable_snapshots', detail, query)
 
     def manage_volume(self, **fields: Any) -> rest_client.ResponseBody:
-        """Manage an LV as a volume; fields are host, ref, name and so on."""
+        """Manage an LV as a volume; fields are those of the request."""
         return self._manage('manageable_volumes', 'volume', fields)
 
     def manage_snapshot(self, **fields: Any) -> rest_client.ResponseBody:
-        """Manage an LV as a snapshot; fields are volume_id, ref and so on."""
+        """Manage an LV as a snapshot; fields are those of the request."""
         return self._manage('manageable_snapshots', 'snapshot', fields)
 
     def _list(self, path: str, detail: bool,

@@ -82,7 +82,7 @@ def main() -> None:
     """Run the commands of one client, then those of the other."""
     print(', '.join(f'{name} {metadata.version(name)}' for name in _PACKAGES))
     with (tempfile.TemporaryDirectory() as folder,
-          cloud.running(pathlib.Path(folder), OURS) as tested):
+          cloud.two_hosts(pathlib.Path(folder), OURS) as tested):
         group = tested.groups[0]
         group.restore(zoo.origin_with_snapshot('web', 'web-friday'))
         group.create('db', '1g')

@@ -175,6 +175,22 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
         return {'cluster': cluster} if cluster else {'host': cls.host}
 
     @classmethod
+    def no_backend(cls) -> dict[str, str]:
+        """Return a host or cluster that does not exist, for a request."""
+        return {key: data_utils.rand_name('no-such') + '@lvm#lvm'
+                for key in cls.backend()}
+
+    @staticmethod
+    def place(host: str) -> str:
+        """Return the part of a host that all volumes of the backend share.
+
+        In a cluster, that is backend#pool: the volume has the name of the host
+        that has created or managed it. Otherwise it is host@backend#pool.
+        """
+        return (host.partition('@')[2] if CONF.lvm_manage.backend_cluster
+                else host)
+
+    @classmethod
     def delete_volume(cls, volume_id: str) -> None:
         """Delete a volume, unless it is gone, and wait."""
         test_utils.call_and_ignore_notfound_exc(cls.volumes.delete_volume,
@@ -222,7 +238,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
         The volume is deleted later.
         """
         volume_id = cls._request_to_manage(ref, fields)
-        waiters.wait_for_volume_resource_status(cls.volumes, volume_id,
+        waiters.wait_for_volume_resource_status(cls.manageable, volume_id,
                                                 'available')
         volume: dict[str, Any] = cls.volumes.show_volume(volume_id)['volume']
         return volume
@@ -281,7 +297,7 @@ class ManageTest(api_version_utils.BaseMicroversionTest, test.BaseTestCase):
         The reason is only in the log of cinder-volume.
         """
         volume_id = self._request_to_manage(ref, fields)
-        waiters.wait_for_volume_resource_status(self.volumes, volume_id,
+        waiters.wait_for_volume_resource_status(self.manageable, volume_id,
                                                 'error')
         self.delete_volume(volume_id)
 

@@ -139,6 +139,5 @@ class ListVolumesTest(base.ManageTest):
     @decorators.idempotent_id('f3e23c4b-b867-423b-9ba3-250c9e708084')
     def test_a_backend_that_does_not_exist(self):
         self.assertRaises((exceptions.BadRequest, exceptions.NotFound),
-                          self.manageable.list_volumes,
-                          host='no-such-host@lvm#lvm')
+                          self.manageable.list_volumes, **self.no_backend())
         self.assertRaises(exceptions.BadRequest, self.manageable.list_volumes)

@@ -26,10 +26,11 @@ class ManageVolumesTest(base.ManageTest):
         volume = self.manage(lv.by_name, name='by name', description='an LV',
                              metadata={'origin': 'rack 7'})
         self.assertEqual(
-            ('by name', 'an LV', 2, {'origin': 'rack 7'}, 'false', self.host),
+            ('by name', 'an LV', 2, {'origin': 'rack 7'}, 'false',
+             self.place(self.host)),
             (volume['name'], volume['description'], volume['size'],
              volume['metadata'], volume['bootable'],
-             volume['os-vol-host-attr:host']))
+             self.place(volume['os-vol-host-attr:host'])))
         self.assertEqual(lv.uuid, self.lv_of(volume).uuid)
 
     @decorators.idempotent_id('745481a7-df41-41ac-b59f-b7e928f41e28')

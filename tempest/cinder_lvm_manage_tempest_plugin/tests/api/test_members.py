@@ -42,13 +42,13 @@ class MembersTest(base.ManageTest):
     def test_lists_nothing(self):
         for request in (self.member.list_volumes, self.member.list_snapshots):
             for detail in (False, True):
-                self.assert_forbidden(request, detail, host=self.host)
+                self.assert_forbidden(request, detail, **self.backend())
 
     @decorators.idempotent_id('6783deb3-e412-4a64-a8e1-a3e9fefabf3d')
     def test_manages_no_volume(self):
         for ref in (self.lv.by_name, self.lv.by_uuid):
-            self.assert_forbidden(self.member.manage_volume, host=self.host,
-                                  ref=ref)
+            self.assert_forbidden(self.member.manage_volume,
+                                  **self.backend(), ref=ref)
         self.assert_untouched(self.lv)
 
     @decorators.idempotent_id('0649405b-3822-49ee-8d83-e7702b16a05e')

@@ -123,8 +123,7 @@ class RefusedRequestsTest(base.ManageTest):
     def test_a_backend_that_does_not_exist(self):
         lv = self.create_lv()
         self.assertRaises((exceptions.BadRequest, exceptions.NotFound),
-                          self.manage, lv.by_name,
-                          host=data_utils.rand_name('host') + '@lvm#lvm')
+                          self.manage, lv.by_name, **self.no_backend())
         self.assert_untouched(lv)
 
     @decorators.idempotent_id('3d0d4b5e-5a2e-4a52-9f33-5c0f3a4c1b0e')
