@@ -326,6 +326,7 @@ class Detach(InUse, Attach):
     commands: tuple[str, ...] = (
         'report', 'delete-initiator', 'save', 'report', 'delete', 'save',
         'report', 'tags', 'report', 'deactivation')
+    acts_at_once = False
 
     def prepare(self) -> None:
         super().prepare()
