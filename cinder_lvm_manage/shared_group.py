@@ -356,11 +356,11 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                 if not held.was_active and Export.of(held.lv) != here:
                     return None
                 self._record_export(held.lv)
-                if held.was_active:
+                self._remove_stale_target(context, volume, held)
+                if targets.exists(self.target_driver, volume):
                     update: dict[str, Any] | None = super().ensure_export(
                         context, volume)
                     return update
-                self._remove_stale_target(context, volume, held)
                 self._export_again(context, volume)
                 held.keep()
                 return None
@@ -448,9 +448,9 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         ask this one first, in vain.
         """
         try:
-            lv = self._volume_group.inventory().by_name[lv_name]
-            tags = exports.tags_of(lv)
-            if tags and not lv.is_open:
+            lv = self._volume_group.inventory().by_name.get(lv_name)
+            tags = exports.tags_of(lv) if lv and not lv.is_open else set()
+            if tags:
                 self._volume_group.change(lv_name, remove_tags=sorted(tags))
         except errors.VolumeGroupError as exc:
             LOG.warning('LV %(lv)s keeps the tag that names its export, which '
@@ -480,6 +480,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         for attachment in volume.volume_attachment:
             if attachment.connector:
                 super().initialize_connection(volume, attachment.connector)
+
     @contextlib.contextmanager
     def _held(self, lv_name: str) -> Iterator[Held | None]:
         """Hold an LV of a shared group; see ExclusiveActivation.held."""

@@ -83,9 +83,9 @@ def test_the_service_of_the_exporting_host_is_killed(
         outcome = attempt()
         table.note(operation, column, outcome)
         assert outcome.error
+        cinder.reset(used.id)
     assert cinder.exporting(used.id) == node.name
     cinder.start_service(node)
-    cinder.reset(used.id)
     assert cinder.exporting(used.id) == node.name
     used.check_that_it_is_written()
     used.stop_writing()
@@ -111,6 +111,7 @@ def test_the_exporting_host_is_killed(cinder, attempts, table, used, plain):
         after = time.monotonic() - killed
         table.note(operation, column,
                    f'{outcome} ({after:.0f} s after its death)')
+        cinder.reset(used.id)
     if not outcome.error:
         # The lease has expired meanwhile.
         assert not attempts.delete_snapshot(outcome.result).error
@@ -119,7 +120,6 @@ def test_the_exporting_host_is_killed(cinder, attempts, table, used, plain):
                      seconds=_EXPIRY)
     table.note('activate its LV', column,
                f'possible {time.monotonic() - killed:.0f} s after its death')
-    cinder.reset(used.id)
     used.stop_writing()
     for operation, attempt in (('detach', used.detach),
                                ('attach', used.attach)):

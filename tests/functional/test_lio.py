@@ -177,6 +177,16 @@ def test_a_service_that_is_restarted_changes_no_export(driver, rtstool, lvm,
     assert (rtstool.targets[iqn(volume)], lvm.active()) == before
 
 
+def test_an_export_that_is_missing_is_made_again(driver, rtstool, lvm,
+                                                 exported):
+    """A service was killed when it had exported another one again."""
+    one, two = (exported(name) for name in 'ab')
+    del rtstool.targets[iqn(two)]
+    start(driver, one, two)
+    assert rtstool.targets == {iqn(one): list(SERVERS),
+                               iqn(two): list(SERVERS)}
+
+
 def test_an_export_that_cannot_be_removed_stays(driver, group, lvm, rtstool,
                                                 exported):
     volume = exported('a')
