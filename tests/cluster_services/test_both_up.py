@@ -146,17 +146,3 @@ def test_of_two_simultaneous_manages_one_gets_the_lv(cluster, lv, number):
     cluster.api.delete(statuses['error'])
     for volume_id in ids:
         cluster.api.wait_until_gone(volume_id)
-
-
-@pytest.mark.parametrize('restarted', HOSTS)
-def test_a_restart_neither_loses_nor_repeats_an_export(cluster, volume,
-                                                       restarted):
-    attachment = cluster.attach(volume)
-    exported = cluster.exports()
-    active = cluster.lvm.active()
-    cluster.nodes[restarted].kill()
-    cluster.nodes[restarted].start()
-    assert cluster.exports() == exported
-    assert cluster.lvm.active() == active
-    assert cluster.api.show(volume).body['volume']['status'] == 'in-use'
-    assert cluster.detach(attachment) == 200

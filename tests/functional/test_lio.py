@@ -58,10 +58,11 @@ class Rtstool:
             self._restore()
 
     def _create(self, path, iqn, *_chap_and_portals):
-        if iqn in self.targets:
+        if self.targets.get(iqn) is not None:
+            return
+        if iqn in self.targets or not self._is_active(pathlib.Path(path).name):
             raise processutils.ProcessExecutionError
-        self.targets[iqn] = ([] if self._is_active(pathlib.Path(path).name)
-                             else None)
+        self.targets[iqn] = []
 
     def _delete(self, iqn):
         self.targets.pop(iqn, None)

@@ -168,6 +168,27 @@ def test_a_volume_whose_host_failed_can_be_detached(driver, group, lvm,
     assert 'cinder_lvm_export' not in ' '.join(group.tags(managed.name))
 
 
+def test_a_service_of_a_cluster_needs_a_shared_group(load):
+    driver = load(lvm_manage_local_coordinator=True)
+    driver.cluster_name = 'lab@lvm'
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='is not shared'):
+        driver.check_for_setup_error()
+
+
+@pytest.mark.parametrize(('option', 'value', 'why'), [
+    ('lvm_type', 'thin', 'lvm_type is thin'),
+    ('lvm_type', 'auto', 'lvm_type is auto'),
+    ('lvm_manage_local_coordinator', False,
+     'backend_url in section coordination has the scheme file'),
+])
+def test_a_service_does_not_start_in_a_cluster(clustered, monkeypatch, option,
+                                               value, why):
+    monkeypatch.setattr(clustered.configuration, option, value, raising=False)
+    with pytest.raises(exception.VolumeBackendAPIException, match=why):
+        clustered.check_for_setup_error()
+
+
 @pytest.fixture
 def clustered(driver, managed):
     """The driver as it starts in a cluster, to which the volume belongs."""

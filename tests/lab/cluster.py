@@ -15,7 +15,7 @@
 
 Both services run on this machine, each as on a host of its own, and share a
 volume group. lvmlockd_stand_in.py stands in for LVM's lock manager and
-recorded_target.py for iSCSI targets. cluster_hosts.py has real hosts.
+recorded_targets.py for LIO's targets. cluster_hosts.py has real hosts.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tests.lab import controller
 from tests.lab import infrastructure
 from tests.lab import polling
 from tests.lab import processes
+from tests.lab import recorded_targets
 from tests.lab import service_conf
 from tests.lab.faulty_lvm import FaultyLvm
 from tests.lab.scratch import ScratchVolumeGroup
@@ -45,7 +46,7 @@ from tests.lab.volume_api import wait_for_pools
 HOSTS = ('node1', 'node2')
 # The names with which requests refer to the backend.
 CLUSTER = 'lab@lvm#lvm'
-_DRIVER = 'tests.lab.recorded_target.RecordingDriver'
+_DRIVER = 'cinder_lvm_manage.driver.LVMManageDriver'
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 
 
@@ -65,7 +66,13 @@ class Node:
         self._exports = folder / f'{name}-exports'
         commands = folder / f'{name}-commands'
         commands.mkdir()
-        self.lvm = FaultyLvm(commands, group.name, shared_lvm.path(name))
+        stand_ins = folder / f'{name}-stand-ins'
+        stand_ins.mkdir()
+        recorded_targets.write(stand_ins, self._exports)
+        self.lvm = FaultyLvm(
+            commands, group.name,
+            f'{stand_ins}{os.pathsep}{shared_lvm.path(name)}',
+            [recorded_targets.COMMAND])
         self._environment = {**group.environment, 'PYTHONPATH': str(_CHECKOUT)}
         self._cleanup = cleanup
 
@@ -75,8 +82,11 @@ class Node:
         service_conf.write(
             self._conf_path,
             service_conf.cinder(self._conf_path, {'lvm': backend}), conf, {
-                'DEFAULT': {'host': self.name, 'cluster': 'lab'},
-                'lvm': {'volumes_dir': self._exports}})
+                'DEFAULT': {'host': self.name, 'cluster': 'lab',
+                            # Logging them takes longer than anything else.
+                            'log_options': 'false'},
+                'oslo_concurrency': {
+                    'lock_path': self._conf_path.with_suffix('.lock')}})
 
     def start(self) -> None:
         """Start cinder-volume, and return when it can be used."""
@@ -94,6 +104,10 @@ class Node:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def is_up(self) -> bool:
+        """Return whether cinder-volume runs."""
+        return self._process.poll() is None
 
     def log(self, skip: int = 0) -> str:
         """Return its log, without this number of characters at its start."""
@@ -140,6 +154,7 @@ class SharedBackend:
         self.lvm = SharedLvm(state)
         backend = {
             **service_conf.lvm_backend(self.group, 'lvm', _DRIVER),
+            'target_helper': 'lioadm',
             'lvm_manage_without_device_mapper': False,
             'lvm_manage_local_coordinator': True}
         self.nodes = {}
@@ -232,6 +247,18 @@ class Cluster(SharedBackend):
             self.lvm.expire(host)
         return names, tags, active, self.exports()
 
+    def clear(self) -> None:
+        """Remove what a test that failed has left, and start all services."""
+        for name, node in self.nodes.items():
+            node.lvm.resume()
+            node.lose_exports()
+            self.lvm.expire(name)
+        if self.group.names():
+            self.group.lvm('lvremove', '--yes', self.group.name)
+        for node in self.nodes.values():
+            if not node.is_up():
+                node.start()
+
     def wait_for_end(self, volume_id: str) -> str:
         """Return the status of a volume once its manage has ended."""
         status: str = polling.wait_for(
@@ -246,6 +273,20 @@ class Cluster(SharedBackend):
             'an LVM command to halt', lambda: [
                 node for node in self.nodes.values() if node.lvm.halted])
         return halted
+
+    def let_answer(self, host: str) -> None:
+        """Let the next request by cluster be answered by a service.
+
+        RabbitMQ distributes requests in turn.
+        """
+        def answered_by_another() -> bool:
+            lvm = self.nodes[host].lvm
+            lvm.mend()
+            self.api.request('GET', 'manageable_volumes',
+                             params={'cluster': CLUSTER})
+            return not lvm.calls
+
+        polling.wait_for(f'the turn of {host}', answered_by_another)
 
     def report_down(self, host: str) -> None:
         """Let Cinder know at once that a service was killed."""

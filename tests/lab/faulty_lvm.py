@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 import os
 import pathlib
 import shlex
@@ -21,7 +22,8 @@ import shutil
 
 from tests.lab import polling
 
-_COMMANDS = ('lvm', 'lvs', 'lvdisplay', 'lvchange', 'lvrename', 'lvremove')
+_COMMANDS = ('lvm', 'lvs', 'lvdisplay', 'lvchange', 'lvrename', 'lvremove',
+             'lvcreate', 'lvextend')
 
 # What a command does in place of its work, in bash; "$@" is the real command.
 # A fault of ONCE affects one command, and one of FROM_NOW_ON all that follow
@@ -78,22 +80,26 @@ class FaultyLvm:
     """
 
     def __init__(self, folder: pathlib.Path, vg: str,
-                 path: str | None = None) -> None:
+                 path: str | None = None, others: Iterable[str] = ()) -> None:
         """Write the scripts.
 
         :param path: the PATH in which the real commands are, if it is another
             than this process's
+        :param others: commands that are not LVM's
         """
         path = path or os.environ['PATH']
         self._folder = folder
         self.path = f'{folder}:{path}'
-        for command in _COMMANDS:
+        for command in (*_COMMANDS, *others):
             script = folder / command
             script.write_text(
                 '#!/bin/bash\n'
                 f'set -- {shutil.which(command, path=path)} "$@"\n'
                 f'export PATH={path} VG={vg}\n'
-                f'cd {folder}; echo >>calls; calls=$(wc -l <calls)\n'
+                # Cinder asks once in the life of a service.
+                '[ "$2" != version ] || exec "$@"\n'
+                f'cd {folder}; echo "${{*@Q}}" >>calls\n'
+                'calls=$(wc -l <calls)\n'
                 '[ $calls -ge $(cat step) ] || exec "$@"\n'
                 'source ./fault\n')
             script.chmod(0o755)
@@ -109,6 +115,12 @@ class FaultyLvm:
         self._write(step, f'NEW={shlex.quote(new_name)}\n'
                     + ('' if fault in FROM_NOW_ON else once)
                     + (FAULTS | HALTS)[fault])
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """The commands since break_at, with their arguments."""
+        return [shlex.split(line) for line in
+                self._folder.joinpath('calls').read_text().splitlines()]
 
     @property
     def halted(self) -> bool:
