@@ -156,7 +156,8 @@ class Cluster:
         node.output(f"""
 mkdir -p {state} /etc/target
 cd {_CHECKOUT}
-export PATH={SCRIPTS}:$PATH
+# A virtual machine's root file system, 9p, has no Unix sockets.
+export PATH={SCRIPTS}:$PATH TMPDIR=/run
 setsid cinder-volume --config-file {path} </dev/null >>{self.log(node)} 2>&1 &
 echo $! >{_SERVICE_PID}""")
         polling.wait_for(f'cinder-volume of {node.name}',
