@@ -48,9 +48,12 @@ LOG = logging.getLogger(__name__)
 _TOPIC = 'cinder-lvm-manage'
 _VERSION = '1.0'
 
-# How long a host that runs may take to answer, and how long its work may take.
-# Cinder's API waits 60 seconds for an attachment.
+# How long nothing may be heard from a host that runs, how long it may take to
+# read the volume group, and how long its work may take. Cinder's API waits 60
+# seconds for an attachment. When a host with the group's lock has failed, LVM
+# reads the group only after half a minute.
 _ANSWER_SECONDS = 15
+_READING_SECONDS = 60
 _WORK_SECONDS = 24 * 60 * 60
 
 # Parameters of Cinder's drivers that no message carries.
@@ -213,13 +216,15 @@ class Peers:
 
     def _start_of(self, host: str, ctxt: context.RequestContext,
                   lv_uuid: str) -> str:
-        """Return what names this run of a service; '' if it has not the LV.
+        """Return what names this run of a service; '' if the LV is not there.
 
         A message that waits for a dead service is performed when it starts
         again, when Cinder has long given up. So a service performs only what
         was asked of it since its start.
         """
-        client = self._client.prepare(server=host, timeout=_ANSWER_SECONDS)
+        client = self._client.prepare(
+            server=host, timeout=_READING_SECONDS,
+            call_monitor_timeout=_ANSWER_SECONDS)
         start: str = client.call(ctxt, 'start', cluster=self._cluster,
                                  lv_uuid=lv_uuid)
         return start

@@ -76,16 +76,19 @@ def test_the_service_of_the_exporting_host_is_killed(
     _others_go_on(attempts, table, column, plain, other)
     # The server can use the volume, but operations on it are refused.
     used.check_that_it_is_written()
+    refused = {}
     for operation, attempt in (
+            ('detach', used.detach),
             ('extend', lambda: attempts.extend(used.id)),
-            ('create a snapshot', lambda: attempts.create_snapshot(used.id)),
-            ('detach', used.detach)):
-        outcome = attempt()
-        table.note(operation, column, outcome)
-        assert outcome.error
+            ('create a snapshot', lambda: attempts.create_snapshot(used.id))):
+        refused[operation] = attempt()
+        table.note(operation, column, refused[operation])
+        assert refused[operation].error
         cinder.reset(used.id)
     assert cinder.exporting(used.id) == node.name
     cinder.start_service(node)
+    snapshot = refused['create a snapshot'].result
+    assert not attempts.delete_snapshot(snapshot).error
     assert cinder.exporting(used.id) == node.name
     used.check_that_it_is_written()
     used.stop_writing()
@@ -112,9 +115,7 @@ def test_the_exporting_host_is_killed(cinder, attempts, table, used, plain):
         table.note(operation, column,
                    f'{outcome} ({after:.0f} s after its death)')
         cinder.reset(used.id)
-    if not outcome.error:
-        # The lease has expired meanwhile.
-        assert not attempts.delete_snapshot(outcome.result).error
+    snapshot = outcome.result
     polling.wait_for('the lease of the dead host to expire',
                      lambda: cluster_hosts.is_free(other, lv_name),
                      seconds=_EXPIRY)
@@ -128,6 +129,7 @@ def test_the_exporting_host_is_killed(cinder, attempts, table, used, plain):
         assert not outcome.error
     assert cinder.exporting(used.id) == other.name
     used.check_what_was_written()
+    assert not attempts.delete_snapshot(snapshot).error
     # The dead host returns, and the other one still exports the volume.
     cluster_hosts.restart(node)
     cinder.start_service(node)

@@ -79,7 +79,8 @@ class Driver:
 @pytest.fixture
 def drivers(cinder, monkeypatch):
     """Three drivers whose services are recorded as up, except the last."""
-    monkeypatch.setattr(peers, '_ANSWER_SECONDS', 2)
+    # The messages in memory know no other time limit.
+    monkeypatch.setattr(peers, '_READING_SECONDS', 2)
     made = []
     services = []
     now = datetime.datetime.now(datetime.timezone.utc)
