@@ -74,10 +74,11 @@ class Lab:
             cwd=folder, env=self._environment, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         polling.wait_for(
-            'status available or error of all volumes and snapshots',
+            'the end of what is done to volumes and snapshots',
             lambda: {each['status']
                      for each in self.volumes() + self.snapshots()},
-            lambda statuses: statuses <= {'available', 'error'})
+            # A volume with an attachment is reserved.
+            lambda statuses: statuses <= {'available', 'error', 'reserved'})
         return done
 
     def succeeds(self, line, folder=None):

@@ -98,7 +98,7 @@ CHECKED_BY = (
      SHARED_GROUP),
     (r'.*/cluster.rst', r'(lvchange|lvmlockctl|lvs|vgchange|vgs|sanlock) .*',
      SHARED),
-    (r'.*/cluster.rst', r'openstack .* (attachment|cleanup) .*', CLOUD),
+    (r'.*/cluster.rst', r'openstack .* attachment .*|cinder .*', CLOUD),
     (r'.*/cluster.rst', r'openstack volume adoption .*(?<!#lvm)|.*--cluster.*',
      CLUSTER),
     (r'.*/(adopt|snapshots).rst',
