@@ -190,8 +190,9 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             elif asked.failed:
                 reasons = '; '.join(f'{host}: {reason}' for host, reason
                                     in asked.failed.items())
-                why = (f'{what} is active on a host that could not say so. '
-                       f'Correct this, then retry: {reasons}')
+                why = (f'{what} is active on another host, and these '
+                       'services could not say whether they have it. Correct '
+                       f'that, then retry: {reasons}')
             else:
                 why = (f'{what} is active on a host without a running '
                        f'cinder-volume of cluster {self.cluster_name}, or was '
@@ -331,7 +332,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                 targets.remove(self.target_driver, context, volume)
             if held:
                 held.end()
-                self._forget_export(held.lv.name)
+                if exports.tags_of(held.lv):
+                    self._forget_export(held.lv.name)
 
     @translated('export volume {volume[id]} again')
     def ensure_export(self, context: context.RequestContext,
@@ -356,11 +358,12 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                 if not held.was_active and Export.of(held.lv) != here:
                     return None
                 self._record_export(held.lv)
-                self._remove_stale_target(context, volume, held)
-                if targets.exists(self.target_driver, volume):
+                if (held.was_active
+                        and targets.exists(self.target_driver, volume)):
                     update: dict[str, Any] | None = super().ensure_export(
                         context, volume)
                     return update
+                self._remove_stale_target(context, volume, held)
                 self._export_again(context, volume)
                 held.keep()
                 return None

@@ -12,8 +12,8 @@
 
 """The targets that Cinder's target driver makes of active LVs on this host.
 
-Cinder's own code takes a target that it cannot look for as one that does not
-exist. Here such a failure is an error, because an export would be left behind.
+If Cinder's own code fails to look for a target, it continues as if there were
+none. Here that is an error, because an export would be left behind.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ def remove(target_driver: Any, context: context.RequestContext,
     :raises CinderException, ProcessExecutionError: that failed
     """
     if isinstance(target_driver, lio.LioAdm):
-        # remove_export sees no target whose place Cinder has not recorded,
-        # and no backstore without a target. Interruptions leave such.
+        # remove_export finds neither a target whose location Cinder has not
+        # recorded nor a backstore without a target. An interruption can leave
+        # either of them.
         target_driver.remove_iscsi_target(0, 0, volume['id'], volume['name'])
     else:
         target_driver.remove_export(context, volume)

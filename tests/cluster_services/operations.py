@@ -219,8 +219,8 @@ class Unmanage(Operation):
     """A volume is set to available, and unmanaged again."""
 
     commands: tuple[str, ...] = (
-        'report', 'activation', 'report', 'report', 'deactivation', 'report',
-        'rename', 'tags')
+        'report', 'activation', 'report', 'deactivation', 'report', 'rename',
+        'tags')
 
     def prepare(self) -> None:
         self.volume = self.manage()
@@ -464,8 +464,8 @@ class Delete(Create):
     """A volume is set to error, and deleted again."""
 
     commands: tuple[str, ...] = (
-        'report', 'activation', 'report', 'report', 'deactivation', 'report',
-        'report', 'activation', 'lvs', 'lvdisplay', 'removal', 'report')
+        'report', 'activation', 'report', 'deactivation', 'report', 'report',
+        'activation', 'lvs', 'lvdisplay', 'removal', 'report')
 
     def prepare(self) -> None:
         super().request(self.api)

@@ -125,45 +125,34 @@ def test_an_extension_and_a_detach(cluster, volume):
         check_unused(cluster, volume, names)
 
 
+def attach_and_end(cluster, volume, end):
+    """Request an attachment and the end of a volume; one is refused."""
+    cluster.api.wait(volume, 'available')
+    names = cluster.group.names()
+    attached, ended = at_once(
+        cluster, lambda api: api.attach(volume, connector('a')),
+        lambda api: end(api, volume))
+    assert {attached.status == 200, ended.status == 202} == {True, False}
+    if attached.status == 200:
+        assert initiators(cluster) == {'iqn.lab:a'}
+        assert cluster.detach(attached.body['attachment']) == 200
+        check_unused(cluster, volume, names)
+        end(cluster.api, volume)
+    cluster.api.wait_until_gone(volume)
+    assert cluster.exports() == []
+    assert cluster.lvm.active() == {}
+
+
 def test_an_attachment_and_a_deletion(cluster):
     for _ in range(ROUNDS):
         volume = cluster.api.create(1).body['volume']['id']
-        cluster.api.wait(volume, 'available')
-        names = cluster.group.names()
-        attached, deleted = at_once(
-            cluster, lambda api, volume=volume: api.attach(
-                volume, connector('a')),
-            lambda api, volume=volume: api.delete(volume))
-        assert {attached.status == 200, deleted.status == 202} == {
-            True, False}
-        if attached.status == 200:
-            assert initiators(cluster) == {'iqn.lab:a'}
-            assert cluster.detach(attached.body['attachment']) == 200
-            check_unused(cluster, volume, names)
-            cluster.api.delete(volume)
-        cluster.api.wait_until_gone(volume)
+        attach_and_end(cluster, volume, VolumeApi.delete)
         assert cluster.group.names() == {}
-        assert cluster.exports() == []
-        assert cluster.lvm.active() == {}
 
 
 def test_an_attachment_and_an_unmanage(cluster, lv):
     for _ in range(ROUNDS):
-        volume = cluster.manage('data1')
-        cluster.api.wait(volume, 'available')
-        names = cluster.group.names()
-        attached, unmanaged = at_once(
-            cluster, lambda api, volume=volume: api.attach(
-                volume, connector('a')),
-            lambda api, volume=volume: api.unmanage(volume))
-        assert {attached.status == 200, unmanaged.status == 202} == {
-            True, False}
-        if attached.status == 200:
-            assert initiators(cluster) == {'iqn.lab:a'}
-            assert cluster.detach(attached.body['attachment']) == 200
-            check_unused(cluster, volume, names)
-            cluster.api.unmanage(volume)
-        cluster.api.wait_until_gone(volume)
+        attach_and_end(cluster, cluster.manage('data1'), VolumeApi.unmanage)
         assert cluster.group.names() == {'data1': lv}
         assert cluster.group.tags('data1') == set()
 

@@ -29,6 +29,7 @@ import pytest
 from tests.lab import zoo
 from tests.lab.in_process import CinderInProcess
 from tests.lab.scratch import ScratchVolumeGroup
+from tests.lab.shared_lvm import SharedLvm
 from tests.unit import reports
 
 
@@ -53,6 +54,14 @@ def zoo_group(group: ScratchVolumeGroup) -> ScratchVolumeGroup:
     """A volume group with an LV of every kind."""
     zoo.build(group)
     return group
+
+
+@pytest.fixture
+def lvm(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> SharedLvm:
+    """Make the group shared; the test runs on the host "here"."""
+    lvm = SharedLvm(tmp_path)
+    monkeypatch.setenv('PATH', lvm.path('here'))
+    return lvm
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from oslo_concurrency import processutils
 import pytest
 
 from cinder_lvm_manage import errors
-from tests.lab.shared_lvm import SharedLvm
 
 ADMIN = context.get_admin_context()
 SERVERS = ('iqn.lab:one', 'iqn.lab:two')
@@ -86,13 +85,6 @@ class Rtstool:
         self.targets = {
             iqn: initiators if self._is_active(iqn.partition(':')[2])
             else None for iqn, initiators in self._saved.items()}
-
-
-@pytest.fixture
-def lvm(tmp_path, monkeypatch):
-    lvm = SharedLvm(tmp_path)
-    monkeypatch.setenv('PATH', lvm.path('here'))
-    return lvm
 
 
 @pytest.fixture

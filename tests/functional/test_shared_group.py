@@ -23,17 +23,8 @@ from cinder import objects
 import pytest
 
 from cinder_lvm_manage import peers
-from tests.lab.shared_lvm import SharedLvm
 
 CONNECTOR = {'initiator': 'iqn.lab:one', 'host': 'compute'}
-
-
-@pytest.fixture
-def lvm(tmp_path, monkeypatch):
-    """Who has which LV active; the tests are on the host here."""
-    lvm = SharedLvm(tmp_path)
-    monkeypatch.setenv('PATH', lvm.path('here'))
-    return lvm
 
 
 @pytest.fixture
