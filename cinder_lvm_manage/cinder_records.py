@@ -221,6 +221,16 @@ def is_attached(volume: objects.Volume) -> bool:
         attachment.connector for attachment in volume.volume_attachment)
 
 
+def without_connection(ids: Collection[str]) -> list[objects.Volume]:
+    """Return those of these volumes to whose export nothing can connect."""
+    if not ids:
+        return []
+    volumes = objects.VolumeList.get_all(context.get_admin_context(),
+                                         filters={'id': list(ids)})
+    return [volume for volume in volumes if not (
+        volume.volume_attachment or may_be_connected(volume))]
+
+
 def may_be_connected(volume: objects.Volume) -> bool:
     """Return whether a server, or Cinder itself, may use the volume's export.
 

@@ -310,6 +310,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         with (self._export_locked(volume),
               self._held(volume['name']) as held):
             if held:
+                self._disconnected.discard(volume['id'])
                 self._record_export(held.lv)
                 self._remove_stale_target(context, volume, held)
             update: dict[str, str] = super().create_export(
@@ -326,14 +327,49 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         if not self._on_demand:
             super().remove_export(context, volume)
             return
-        with (self._export_locked(volume),
-              self._held(volume['name']) as held):
+        with self._export_locked(volume):
+            self._end_export(context, volume)
+
+    def _end_export(self, context: context.RequestContext,
+                    volume: objects.Volume) -> None:
+        with self._held(volume['name']) as held:
             if held is None or held.was_active:
                 targets.remove(self.target_driver, context, volume)
             if held:
                 held.end()
                 if exports.tags_of(held.lv):
                     self._forget_export(held.lv.name)
+        self._disconnected.discard(volume['id'])
+
+    def _end_unused_exports(self) -> None:
+        """Remove the exports that Cinder has not had removed after a detach.
+
+        Of two attachments that are deleted at once, neither is the last one
+        for Cinder; one that never had a connector is deleted without the
+        driver; and if an export cannot be removed, Cinder ignores that.
+        """
+        for volume in cinder_records.without_connection(self._disconnected):
+            try:
+                self._end_unused_export(volume)
+            except VolumeLocked:
+                # This host has lost it since.
+                self._disconnected.discard(volume.id)
+            except (exception.CinderException,
+                    processutils.ProcessExecutionError):
+                LOG.exception('Volume %(id)s is not attached any more, but '
+                              'its export cannot be removed; it is tried '
+                              'again in %(seconds)s seconds.',
+                              {'id': volume.id, 'seconds':
+                               CONF.backend_stats_polling_interval})
+
+    @translated('remove the export of volume {volume[id]}')
+    def _end_unused_export(self, volume: objects.Volume) -> None:
+        with self._export_locked(volume):
+            # An attachment may have begun meanwhile. Cinder records it before
+            # it asks for an export.
+            if volume.id in self._disconnected and (
+                    cinder_records.without_connection({volume.id})):
+                self._end_export(context.get_admin_context(), volume)
 
     @translated('export volume {volume[id]} again')
     def ensure_export(self, context: context.RequestContext,
@@ -408,6 +444,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                     if targets.exists(self.target_driver, volume):
                         raise
                 else:
+                    self._disconnected.add(volume['id'])
                     return shared
         LOG.warning('Volume %(id)s is not exported by any host any more, so '
                     'there is no connection to terminate.',
@@ -415,7 +452,12 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         return len(volume.volume_attachment) > 1
 
     def _update_volume_stats(self) -> None:
-        """Report the same from each host of a cluster."""
+        """Report the same from each host of a cluster.
+
+        Cinder calls this from time to time, so what has to be done again is
+        done here too.
+        """
+        self._end_unused_exports()
         super()._update_volume_stats()
         if self.cluster_name:
             for pool in self._stats['pools']:
@@ -501,6 +543,11 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             return
         with self._exclusive_activation.ended(lv_name):
             yield
+
+    @functools.cached_property
+    def _disconnected(self) -> set[str]:
+        """IDs of volumes that have an export since a connection has ended."""
+        return set()
 
     @functools.cached_property
     def _exclusive_activation(self) -> ExclusiveActivation:

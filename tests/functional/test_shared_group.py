@@ -159,6 +159,116 @@ def test_a_volume_whose_host_failed_can_be_detached(driver, group, lvm,
     assert 'cinder_lvm_export' not in ' '.join(group.tags(managed.name))
 
 
+class Attached:
+    """A volume with an export, and its attachments.
+
+    What Cinder's API and its manager do around the driver is done here.
+    """
+
+    def __init__(self, driver, volume, *connectors):
+        self._admin = context.get_admin_context()
+        self._driver = driver
+        self._id = volume.id
+        self.attachments = []
+        for connector in connectors:
+            self.attach(connector)
+        self._save('in-use')
+
+    def volume(self):
+        return objects.Volume.get_by_id(self._admin, self._id)
+
+    def attach(self, connector):
+        attachment = objects.VolumeAttachment(
+            self._admin, volume_id=self._id, connector=connector,
+            attach_status='attached' if connector else 'reserved')
+        attachment.create()
+        self.attachments.append(attachment)
+        if connector:
+            self._driver.create_export(self._admin, self.volume(), connector)
+
+    def disconnect(self):
+        return self._driver.terminate_connection(self.volume(), CONNECTOR)
+
+    def remove_export(self):
+        self._driver.remove_export(self._admin, self.volume())
+
+    def forget_attachments(self):
+        for attachment in self.attachments:
+            attachment.destroy()
+        self._save('available')
+
+    def _save(self, status):
+        volume = self.volume()
+        volume.status = status
+        volume.save()
+
+
+@pytest.mark.parametrize('other', [
+    pytest.param(dict(CONNECTOR, initiator='iqn.lab:two'), id='at once'),
+    pytest.param(None, id='without a connector')])
+def test_an_export_ends_although_no_attachment_was_the_last(
+        driver, group, lvm, managed, other):
+    journal = group.tags(managed.name)
+    attached = Attached(driver, managed, CONNECTOR, other)
+    assert attached.disconnect() is True
+    if other:
+        assert attached.disconnect() is True
+    driver.get_volume_stats(refresh=True)
+    assert lvm.active() == {group.names()[managed.name]: 'here'}
+    attached.forget_attachments()
+    driver.get_volume_stats(refresh=True)
+    assert lvm.active() == {}
+    assert group.tags(managed.name) == journal
+    changes = group.changes()
+    driver.get_volume_stats(refresh=True)
+    assert group.changes() == changes
+
+
+def test_an_export_that_could_not_be_removed_is_removed_later(
+        driver, lvm, managed, monkeypatch, caplog):
+    def fail(*_args):
+        raise exception.ISCSITargetRemoveFailed(volume_id=managed.id)
+
+    attached = Attached(driver, managed, CONNECTOR)
+    assert attached.disconnect() is False
+    with monkeypatch.context() as broken:
+        broken.setattr(driver.target_driver, 'remove_export', fail)
+        with pytest.raises(exception.ISCSITargetRemoveFailed):
+            attached.remove_export()
+        attached.forget_attachments()
+        driver.get_volume_stats(refresh=True)
+        assert (f'Volume {managed.id} is not attached any more, but its '
+                'export cannot be removed') in caplog.text
+        assert [*lvm.active().values()] == ['here']
+    driver.get_volume_stats(refresh=True)
+    assert lvm.active() == {}
+
+
+def test_a_new_export_is_not_taken_for_the_one_before(driver, lvm, managed):
+    """Not even if Cinder has no record of what uses it."""
+    attached = Attached(driver, managed, CONNECTOR, None)
+    assert attached.disconnect() is True
+    attached.attach(CONNECTOR)
+    attached.forget_attachments()
+    driver.get_volume_stats(refresh=True)
+    assert [*lvm.active().values()] == ['here']
+
+
+def test_an_export_that_another_host_has_since_is_left_to_it(
+        driver, lvm, group, managed, caplog):
+    attached = Attached(driver, managed, CONNECTOR, None)
+    assert attached.disconnect() is True
+    attached.forget_attachments()
+    lvm.expire('here')
+    lvm.activate(group.names()[managed.name], 'there')
+    changes = group.changes()
+    driver.get_volume_stats(refresh=True)
+    driver.get_volume_stats(refresh=True)
+    assert [*lvm.active().values()] == ['there']
+    assert group.changes() == changes
+    assert 'cannot be removed' not in caplog.text
+
+
 def test_a_service_of_a_cluster_needs_a_shared_group(load):
     driver = load(lvm_manage_local_coordinator=True)
     driver.cluster_name = 'lab@lvm'
