@@ -23,6 +23,7 @@ import time
 
 import pytest
 
+from tests.lab import polling
 from tests.lab.cluster import HOSTS
 from tests.lab.volume_api import VolumeApi
 
@@ -96,6 +97,62 @@ def test_two_attachments_of_a_volume_that_allows_them(cluster, shareable):
         for attachment in attached.values():
             assert cluster.detach(attachment) == 200
         check_unused(cluster, shareable, names)
+
+
+@pytest.fixture
+def reporting(cluster):
+    """The cluster, whose services report their statistics often."""
+    def restart(**options):
+        for node in cluster.nodes.values():
+            node.kill()
+            node.start(**options)
+
+    restart(periodic_interval='1', backend_stats_polling_interval='3')
+    yield cluster
+    restart()
+
+
+def test_two_detaches_of_which_each_sees_the_other_attachment(reporting,
+                                                              shareable):
+    """Cinder has the export removed for neither of them."""
+    names = reporting.group.names()
+    attachments = [reporting.attach(shareable, f'iqn.lab:{name}')
+                   for name in 'ab']
+    (host, _), = reporting.exports()
+    node = reporting.nodes[host]
+
+    def waiting():
+        """Return how often LIO's lock was waited for."""
+        return node.log().count('Acquiring lock "lioadm"')
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        node.lvm.break_at(1, 'halts before its work', '', 'delete-initiator')
+        first = pool.submit(reporting.detach, attachments[0])
+        node.lvm.wait_until_halted()
+        before = waiting()
+        second = pool.submit(reporting.detach, attachments[1])
+        polling.wait_for('the second detach', lambda: waiting() > before)
+        node.lvm.resume()
+        assert (first.result(), second.result()) == (200, 200)
+    reporting.api.wait(shareable, 'available')
+    polling.wait_for('the LV to be inactive',
+                     lambda: not reporting.lvm.active())
+    check_unused(reporting, shareable, names)
+
+
+@pytest.mark.parametrize('servers', ['ab', 'aa'])
+def test_two_detaches_of_a_volume(reporting, shareable, servers):
+    """From two hosts, or from two servers on one host."""
+    names = reporting.group.names()
+    for _ in range(ROUNDS):
+        attachments = [reporting.attach(shareable, f'iqn.lab:{name}')
+                       for name in servers]
+        assert at_once(reporting, *(
+            lambda _, attachment=attachment: reporting.detach(attachment)
+            for attachment in attachments)) == [200, 200]
+        polling.wait_for('the LV to be inactive',
+                         lambda: not reporting.lvm.active())
+        check_unused(reporting, shareable, names)
 
 
 def test_an_attachment_and_a_detach(cluster, volume):

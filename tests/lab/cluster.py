@@ -62,6 +62,7 @@ class Node:
                  cleanup: contextlib.ExitStack) -> None:
         self.name = name
         self._conf_path = folder / f'{name}.conf'
+        self._options_path = folder / f'{name}-options.conf'
         self.log_path = folder / f'{name}.log'
         self._exports = folder / f'{name}-exports'
         commands = folder / f'{name}-commands'
@@ -88,12 +89,17 @@ class Node:
                 'oslo_concurrency': {
                     'lock_path': self._conf_path.with_suffix('.lock')}})
 
-    def start(self) -> None:
-        """Start cinder-volume, and return when it can be used."""
+    def start(self, **options: str) -> None:
+        """Start cinder-volume, and return when it can be used.
+
+        :param options: of [DEFAULT], for this process
+        """
         written = len(self.log())
+        service_conf.write(self._options_path, {'DEFAULT': options})
         self._process = self._cleanup.enter_context(processes.running(
             sys.executable, str(SCRIPTS / 'cinder-volume'), '--config-file',
-            str(self._conf_path), log=self.log_path, cwd=_CHECKOUT,
+            str(self._conf_path), '--config-file', str(self._options_path),
+            log=self.log_path, cwd=_CHECKOUT,
             environment={**self._environment,
                          'PATH': f'{self.lvm.path}{os.pathsep}{SCRIPTS}'},
             up=lambda: 'post RPC initialization completed' in self.log(

@@ -99,22 +99,25 @@ class FaultyLvm:
                 # Cinder asks once in the life of a service.
                 '[ "$2" != version ] || exec "$@"\n'
                 f'cd {folder}; echo "${{*@Q}}" >>calls\n'
-                'calls=$(wc -l <calls)\n'
+                'word=$(cat word); [[ "$*" == *$word* ]] || exec "$@"\n'
+                'calls=$(grep -cF -- "$word" calls)\n'
                 '[ $calls -ge $(cat step) ] || exec "$@"\n'
                 'source ./fault\n')
             script.chmod(0o755)
         self.mend()
 
-    def break_at(self, step: int, fault: str, new_name: str) -> None:
+    def break_at(self, step: int, fault: str, new_name: str,
+                 word: str = '') -> None:
         """Make a command go wrong.
 
         :param step: its number, counted from now
         :param new_name: the name that the manage gives the LV
+        :param word: of the command; those without it are not counted
         """
         once = '[ $calls = $(cat step) ] || exec "$@"\n'
         self._write(step, f'NEW={shlex.quote(new_name)}\n'
                     + ('' if fault in FROM_NOW_ON else once)
-                    + (FAULTS | HALTS)[fault])
+                    + (FAULTS | HALTS)[fault], word)
 
     @property
     def calls(self) -> list[list[str]]:
@@ -140,9 +143,10 @@ class FaultyLvm:
         """Let all commands do their work again."""
         self._write(0, 'exec "$@"')
 
-    def _write(self, step: int, fault: str) -> None:
+    def _write(self, step: int, fault: str, word: str = '') -> None:
         for left in ('halted', 'go'):
             self._folder.joinpath(left).unlink(missing_ok=True)
         self._folder.joinpath('step').write_text(str(step))
         self._folder.joinpath('fault').write_text(fault + '\n')
+        self._folder.joinpath('word').write_text(word)
         self._folder.joinpath('calls').write_text('')
