@@ -31,6 +31,8 @@ import tempfile
 
 from oslo_utils import units
 
+from tests.run import debian_packages
+
 SIZE = 64 * units.Mi
 # What the machine prints, and the file that it adds a line to.
 GREETING = 'The machine is up; its root file system is'
@@ -79,19 +81,6 @@ class Kernel:
 
     folder: pathlib.Path
 
-    @classmethod
-    def download(cls, folder: pathlib.Path) -> Kernel:
-        """Download the newest one with apt-get into an empty folder."""
-        package, = (words[1] for line in _run(
-                        'apt-cache', 'depends', _KERNEL).splitlines()
-                    if (words := line.split())[0] == 'Depends:')
-        _run('apt-get', 'download', '-qq', '-o', 'APT::Sandbox::User=root',
-             package, cwd=folder)
-        archive, = folder.glob('*.deb')
-        _run('dpkg', '--extract', str(archive), str(folder))
-        archive.unlink()
-        return cls(folder)
-
     @property
     def image(self) -> pathlib.Path:
         image, = self.folder.glob('boot/vmlinuz-*')
@@ -120,7 +109,8 @@ def main(folder: pathlib.Path) -> None:
         work = pathlib.Path(name)
         package = work / 'kernel'
         package.mkdir()
-        kernel = Kernel.download(package)
+        debian_packages.unpack_kernel(package, _KERNEL)
+        kernel = Kernel(package)
         for firmware, path in missing.items():
             parts = work / firmware
             parts.mkdir()
@@ -253,9 +243,8 @@ def _write(disk: pathlib.Path, at: int, data: bytes) -> None:
         file.write(data)
 
 
-def _run(*command: str, cwd: pathlib.Path | None = None) -> str:
-    return subprocess.run(command, cwd=cwd, check=True, text=True,
-                          stdout=subprocess.PIPE).stdout
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == '__main__':
