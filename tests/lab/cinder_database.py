@@ -82,12 +82,14 @@ class CinderDatabase:
 
         :param host: of the service, host@backend
         """
-        condition = f"OLD.host = '{host}' AND OLD.binary = 'cinder-volume'"
-        self._run('UPDATE services SET updated_at = ? WHERE host = ? AND '
-                  "binary = 'cinder-volume'", '2026-01-01 00:00:00', host)
+        long_ago = '2026-01-01 00:00:00'
+        condition = (f"OLD.host = '{host}' AND OLD.binary = 'cinder-volume' "
+                     f"AND NEW.updated_at != '{long_ago}'")
         self._run('CREATE TRIGGER silent BEFORE UPDATE ON services WHEN '
                   f'{condition} BEGIN SELECT RAISE(IGNORE); END')
         try:
+            self._run('UPDATE services SET updated_at = ? WHERE host = ? AND '
+                      "binary = 'cinder-volume'", long_ago, host)
             yield
         finally:
             self._run('DROP TRIGGER silent')
