@@ -29,7 +29,7 @@ def check(inventory: Inventory, host: str, lvm_type: str,
     :param host: of this service, host@backend
     :param lvm_type: as configured
     :param coordinator_url: backend_url of the section coordination
-    :param local_coordinator: allow one that only this host sees
+    :param local_coordinator: allow a coordinator that only this host sees
     :raises ClusterRefused: a condition is not met
     """
     vg = inventory.vg_name

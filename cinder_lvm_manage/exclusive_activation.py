@@ -36,10 +36,10 @@ LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class _Activation:
-    """What the operations of this process do with an LV.
+    """How the operations of this process use an LV.
 
     :ivar holders: how many of them need it to be active
-    :ivar ends: the last of them deactivates it
+    :ivar ends: whether the last of them deactivates it
     """
 
     holders: int
@@ -50,7 +50,7 @@ class _Activation:
 class Held:
     """An LV that is active here, and on no other host.
 
-    :ivar lv: as it was found; for a thick snapshot, that is its origin
+    :ivar lv: as it was before; for a thick snapshot, this is its origin
     """
 
     lv: LogicalVolume
@@ -103,7 +103,7 @@ class ExclusiveActivation:
 
     @contextlib.contextmanager
     def ended(self, lv_name: str) -> Iterator[None]:
-        """Deactivate an LV at the end: one that is created meanwhile."""
+        """Deactivate, at the end, an LV that is created meanwhile."""
         try:
             yield
         finally:
@@ -149,7 +149,7 @@ class ExclusiveActivation:
                     ) -> None:
         """Deactivate the LV, if it still exists.
 
-        What it was needed for is done, whether this works or not.
+        A failure is only logged: the operation that needed the LV has ended.
         """
         try:
             lv = find(self._vg.inventory())

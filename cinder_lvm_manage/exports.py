@@ -10,9 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Export: the tag of an LV that names the host which exports it.
+"""Export: the tag of an LV that names the host that exports it.
 
-LVM's lock decides which host has an LV. The tag only says whom to ask first.
+LVM's lock decides which host has an LV. The tag only says which host to ask
+first.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _HOST = re.compile(r'[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+)?')
 
 
 def is_taggable(host: str) -> bool:
-    """Return whether the name of a cinder-volume service fits in a tag."""
+    """Return whether a tag can have the name of a cinder-volume service."""
     return _HOST.fullmatch(host) is not None
 
 
 def in_tag(host: str) -> str:
-    """Return the name, host@backend, as it stands in a tag."""
+    """Return the name, host@backend, as it is written in a tag."""
     return host.replace('@', '/')
 
 

@@ -48,15 +48,16 @@ LOG = logging.getLogger(__name__)
 _TOPIC = 'cinder-lvm-manage'
 _VERSION = '1.0'
 
-# How long nothing may be heard from a host that runs, how long it may take to
-# read the volume group, and how long its work may take. Cinder's API waits 60
-# seconds for an attachment. When a host with the group's lock has failed, LVM
-# reads the group only after half a minute.
+# Without a heartbeat for this long, a host is taken for dead. Cinder's API
+# waits 60 seconds for an attachment.
 _ANSWER_SECONDS = 15
+# How long a host may take to read the volume group. LVM waits half a minute
+# if the host that holds the group's lock has failed.
 _READING_SECONDS = 60
+# How long a host may take to perform a method.
 _WORK_SECONDS = 24 * 60 * 60
 
-# Parameters of Cinder's drivers that no message carries.
+# Parameters of a driver's methods that are not sent in messages.
 _CONTEXT = {'context', 'ctxt'}
 _IMAGE_SERVICE = 'image_service'
 
@@ -65,6 +66,7 @@ _Result = typing.TypeVar('_Result')
 
 # Whether this thread is in a routed method already.
 _inside = contextvars.ContextVar('cinder_lvm_manage_routed', default=False)
+# What asking_host returns.
 _asker = contextvars.ContextVar('cinder_lvm_manage_asker', default='')
 _routed_methods: set[str] = set()
 
@@ -73,9 +75,9 @@ def routed(method: Callable[_Arguments, _Result]
            ) -> Callable[_Arguments, _Result]:
     """Decorate a method of the driver: the host that has the LV performs it.
 
-    It is tried here first. If the LV is active on another host, the driver's
-    method perform_elsewhere gets the name of the method and its arguments. A
-    method that a routed method calls is not routed.
+    This host tries it first. If another host has the LV active, the driver's
+    perform_elsewhere is called with the method's name and arguments. A method
+    that a routed method calls is not routed.
     """
     name = method.__name__
     _routed_methods.add(name)
@@ -112,7 +114,7 @@ def _not_routed() -> typing.Iterator[None]:
 def asking_host() -> str:
     """Return the host for which this thread performs a method; '' if none.
 
-    Cinder waits on that host for the end of the method.
+    Cinder has called the method there, and waits for it to end.
     """
     return _asker.get()
 
@@ -125,12 +127,12 @@ class Performer(typing.Protocol):
 
 
 class Asked(NamedTuple):
-    """What came of asking peers to perform a method.
+    """The outcome of asking peers to perform a method.
 
-    :ivar done: whether one of them had the LV, and performed it
+    :ivar done: whether one of them had the LV active, and performed it
     :ivar result: what the method returned there
     :ivar silent: the hosts that did not answer
-    :ivar failed: by host: why it could not say whether it has the LV
+    :ivar failed: why a host could not say whether it has the LV, by host
     """
 
     done: bool
@@ -140,9 +142,9 @@ class Asked(NamedTuple):
 
 
 class Peers:
-    """The other services of a cluster, and the queue on which they ask.
+    """The other services of a cluster, and the queue for their requests.
 
-    :param driver: the one that performs what others ask for
+    :param driver: performs what other services request
     :param host: of this service, host@backend
     """
 
@@ -159,7 +161,7 @@ class Peers:
             [_Endpoint(driver, cluster)], serializer=serializer)
 
     def listen(self) -> None:
-        """Perform from now on what other services ask for."""
+        """Begin to serve requests of other services."""
         self._server.start()
 
     def members(self) -> dict[str, bool]:
@@ -201,7 +203,7 @@ class Peers:
             except messaging.MessagingTimeout:
                 silent.append(host)
                 continue
-            # Of another version, or without access to the group.
+            # It has another version, or cannot read the group.
             except (messaging.MessagingException,
                     exception.CinderException) as exc:
                 failed[host] = str(exc)
@@ -216,11 +218,10 @@ class Peers:
 
     def _start_of(self, host: str, ctxt: context.RequestContext,
                   lv_uuid: str) -> str:
-        """Return what names this run of a service; '' if the LV is not there.
+        """Return the ID of a service's run; '' if the LV is not active there.
 
-        A message that waits for a dead service is performed when it starts
-        again, when Cinder has long given up. So a service performs only what
-        was asked of it since its start.
+        The queue keeps a message for a dead service until it starts again,
+        when Cinder has long given up. So perform requires the ID of the run.
         """
         client = self._client.prepare(
             server=host, timeout=_READING_SECONDS,
@@ -251,7 +252,7 @@ class Peers:
 
 
 class _Endpoint:
-    """What other services can ask for."""
+    """What other services can request."""
 
     target = messaging.Target(version=_VERSION)
 
@@ -262,7 +263,7 @@ class _Endpoint:
 
     def start(self, ctxt: context.RequestContext, cluster: str,
               lv_uuid: str) -> str:
-        """Return a different text after each start of this service.
+        """Return an ID that is new after each start of this service.
 
         It is empty if this host does not have the LV active, or is in another
         cluster, which may use the same queues.
@@ -273,9 +274,11 @@ class _Endpoint:
 
     def perform(self, ctxt: context.RequestContext, start: str, asker: str,
                 name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Perform a method, if this host has the LV or can activate it.
+        """Perform a method, unless the LV is active on another host.
 
-        :returns: done, and the method's result
+        :param start: what the method start returned; if the service was
+            started again since, nothing is done
+        :returns: whether it was done, and the method's result
         """
         if start != self._start or name not in _routed_methods:
             return {'done': False}

@@ -62,10 +62,11 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
     SUPPORTS_ACTIVE_ACTIVE = True
 
     # Whether LVs are active only on demand; check_for_setup_error decides it.
-    # A thin pool is on one host, as all its volumes are.
+    # A thin pool is active on one host, and its volumes stay active there.
     _on_demand = False
     _peers: Peers | None = None
-    # Names of the LVs that this host had, or exported, when it started.
+    # Names of the LVs that this host may have exported when it started.
+    # ensure_export leaves others alone.
     _exported_at_start: frozenset[str] = frozenset()
 
     def check_for_setup_error(self) -> None:
@@ -82,10 +83,10 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             self._take_stock(self._peers)
 
     def set_initialized(self) -> None:
-        """Start to perform what other services of the cluster ask for.
+        """Begin to serve requests of other services of the cluster.
 
-        Cinder calls this when it has called ensure_export for all volumes. An
-        export that a peer asked for earlier could be mistaken for one of them.
+        Cinder calls this after ensure_export for all volumes. An export that
+        this host created earlier for a peer could be mistaken for its own.
         """
         super().set_initialized()
         if self._peers:
@@ -107,11 +108,11 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
 
     @translated('find out what an earlier process has left')
     def _take_stock(self, peers: Peers) -> None:
-        """Find out which LVs this host has, and deactivate the others.
+        """Find the LVs that this host exports, and deactivate the others.
 
-        A service that was killed has left LVs active that it does not export.
-        Other hosts could not use them. Those that may be exported get a tag,
-        so that other hosts ask this one.
+        A service that was killed may have left LVs active that it does not
+        export. Other hosts could not use them. An LV that may be exported gets
+        a tag, so that other hosts ask this one.
         """
         inventory = self._volume_group.inventory()
         here = Export(self.host)
@@ -121,7 +122,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             lv = inventory.by_name.get(volume.name)
             export = Export.of(lv) if lv else None
             if lv is None:
-                # If Cinder ensures its export, that must fail.
+                # ensure_export then fails, and reports that it is missing.
                 exported.add(volume.name)
             elif not lv.activation.active:
                 if export == here:
@@ -162,7 +163,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                           arguments: Mapping[str, Any]) -> Any:
         """Have the host that has an LV active perform a method; see routed.
 
-        :raises VolumeBackendAPIException: no host did
+        :raises VolumeBackendAPIException: no host performed it
         """
         vg_name = self.vg.vg_name
         lv = self._volume_group.inventory().by_name.get(locked.lv_name)
@@ -261,7 +262,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
     @routed
     @translated('extend volume {volume[id]}')
     def extend_volume(self, volume: Any, new_size: int) -> None:
-        """Extend the LV, and its export, on the host that has it."""
+        """Extend the LV and its export on the host that has it active."""
         with self._held(volume['name']):
             super().extend_volume(volume, new_size)
 
@@ -293,8 +294,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                        ) -> tuple[bool, dict[str, Any] | None]:
         """Copy the LV to another group of this host, except in a cluster.
 
-        There, any host may get the request. Cinder then migrates the volume
-        by attaching it.
+        In a cluster, the request may go to a host that cannot activate the LV.
+        So Cinder migrates the volume by attaching it.
         """
         if self.cluster_name:
             return False, None
@@ -479,7 +480,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         return lock
 
     def _record_export(self, lv: LogicalVolume) -> None:
-        """Tag an LV with this host, as long as it may be active here."""
+        """Tag an LV with this host, and remove tags with other hosts."""
         tags = exports.tags_of(lv)
         ours = {Export(self.host).tag}
         if tags != ours:
@@ -489,8 +490,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
     def _forget_export(self, lv_name: str) -> None:
         """Remove the tag of an LV whose target was removed.
 
-        If the LV is open, it stays active here. If the tag stays, other hosts
-        ask this one first, in vain.
+        An LV that is open stays active here, so it keeps its tag. If the tag
+        of another one cannot be removed, other hosts ask this one in vain.
         """
         try:
             lv = self._volume_group.inventory().by_name.get(lv_name)
@@ -504,10 +505,10 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
 
     def _remove_stale_target(self, context: context.RequestContext,
                              volume: objects.Volume, held: Held) -> None:
-        """Remove what an earlier boot has left of a target.
+        """Remove the target that an earlier boot has left, if any.
 
-        LIO restores all targets when a host boots, but not their LUNs, whose
-        LVs are inactive then. With such a target, no other can be made.
+        LIO restores all targets when a host boots, but not their LUNs, because
+        the LVs are inactive then. Such a target prevents creating another one.
         """
         if (not held.was_active
                 and targets.exists(self.target_driver, volume)):
@@ -515,10 +516,10 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
 
     def _export_again(self, context: context.RequestContext,
                       volume: objects.Volume) -> None:
-        """Make the target that was lost when this host stopped.
+        """Create the target again that was lost when this host stopped.
 
         Cinder's own ensure_export has LIO restore the targets of all volumes
-        at once, also of those that another host exports now.
+        at once, including those that another host exports now.
         """
         volume.update(super().create_export(context, volume, {}))
         volume.save()

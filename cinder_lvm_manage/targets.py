@@ -10,9 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The targets that Cinder's target driver makes of active LVs on this host.
+"""The targets with which Cinder's target driver exports LVs on this host.
 
-If Cinder's own code fails to look for a target, it continues as if there were
+If Cinder's own code cannot list the targets, it continues as if there were
 none. Here that is an error, because an export would be left behind.
 """
 
@@ -30,7 +30,7 @@ from cinder.volume.targets import lio
 def exists(target_driver: Any, volume: objects.Volume) -> bool:
     """Return whether a volume has a target.
 
-    It is True if the target driver cannot tell.
+    It is True if the target driver has no way to find out.
 
     :raises ProcessExecutionError: the targets cannot be listed
     """
@@ -48,7 +48,7 @@ def remove(target_driver: Any, context: context.RequestContext,
            volume: objects.Volume) -> None:
     """Remove the target of a volume, if it has one.
 
-    :raises CinderException, ProcessExecutionError: that failed
+    :raises CinderException, ProcessExecutionError: it was not removed
     """
     if isinstance(target_driver, lio.LioAdm):
         # remove_export finds neither a target whose location Cinder has not

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 
 
 def absent(requirements: str) -> Iterator[str]:
-    """Those whose distribution is not installed, without comments.
+    """Yield those whose distribution is not installed, without comments.
 
     :param requirements: the text of a requirements file
     """

@@ -21,8 +21,8 @@ LVM_MANAGE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$CINDER_BACKENDS/lvm"
 
 # Installs a package of this repository, and those of its requirements that
-# are not installed in any version. pip would replace the others: what DevStack
-# clones with GIT_DEPTH has no tags, and so a version that is too low.
+# are not installed in any version. pip would replace the others, because what
+# DevStack clones with GIT_DEPTH has no tags, and so a version that is too low.
 function install_with_absent_requirements {
     local package_dir=$1
     local absent
@@ -66,7 +66,7 @@ if [[ "$1" == "stack" && "$2" == "install" ]] && is_service_enabled c-vol; then
     echo_summary "Installing cinder_lvm_manage"
     install_lvm_manage
 elif [[ "$1" == "stack" && "$2" == "post-config" ]]; then
-    # Earlier there is no python-openstackclient.
+    # python-openstackclient is not installed before this phase.
     echo_summary "Installing osc-volume-adopt"
     install_osc_volume_adopt
 fi

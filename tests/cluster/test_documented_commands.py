@@ -41,7 +41,7 @@ vgcreate --lock-type none local $(losetup --find --show /run/local)""")
 
 def test_a_command_succeeds_on_a_host_of_a_cluster(host):
     lines = [line.text for line in documented.lines_of(documented.SHARED)]
-    assert len(lines) == 11
+    assert len(lines) == 12
     for line in lines:
         host.output(_TO_SHARE.get(line, line))
         if line == 'lvmlockctl --drop vg':

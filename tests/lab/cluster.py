@@ -13,7 +13,7 @@
 
 """SharedBackend: two cinder-volume services of one cluster; Cluster: a Cinder.
 
-Both services run on this machine, each as on a host of its own, and share a
+Both services run on this machine, each as if on a host of its own, and share a
 volume group. lvmlockd_stand_in.py stands in for LVM's lock manager and
 recorded_targets.py for LIO's targets. cluster_hosts.py has real hosts.
 """
@@ -254,7 +254,7 @@ class Cluster(SharedBackend):
         return names, tags, active, self.exports()
 
     def clear(self) -> None:
-        """Remove what a test that failed has left, and start all services."""
+        """Remove what a failed test has left, and start all services."""
         for name, node in self.nodes.items():
             node.lvm.resume()
             node.lose_exports()
@@ -281,9 +281,9 @@ class Cluster(SharedBackend):
         return halted
 
     def let_answer(self, host: str) -> None:
-        """Let the next request by cluster be answered by a service.
+        """Make a given service answer the next request by cluster.
 
-        RabbitMQ distributes requests in turn.
+        RabbitMQ passes requests to the services in turn.
         """
         def answered_by_another() -> bool:
             lvm = self.nodes[host].lvm
@@ -295,7 +295,7 @@ class Cluster(SharedBackend):
         polling.wait_for(f'the turn of {host}', answered_by_another)
 
     def report_down(self, host: str) -> None:
-        """Let Cinder know at once that a service was killed."""
+        """Have Cinder regard a service that was killed as down at once."""
         with self._database.begin() as connection:
             connection.execute(sqlalchemy.text(
                 'UPDATE services SET updated_at = :long_ago '
@@ -303,6 +303,9 @@ class Cluster(SharedBackend):
                     'long_ago': '2000-01-01', 'host': f'{host}@lvm'})
 
     def fail(self, host: str) -> None:
-        """Let a host fail whose cinder-volume was killed; its locks expire."""
+        """Simulate that a host fails; its cinder-volume was killed before.
+
+        Its locks expire, and its exports are lost.
+        """
         self.lvm.expire(host)
         self.nodes[host].lose_exports()

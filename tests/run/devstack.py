@@ -12,10 +12,11 @@
 
 """Runs an unmodified DevStack with this repository's plugin, in a container.
 
-`python -m tests.run.devstack FOLDER`, as root, from the top of the checkout,
-with GIT_BASE. It runs stack.sh, adopts LVs by plan and by API, runs Tempest,
-and then unstack.sh, stack.sh again, unstack.sh and clean.sh. It fails if one
-of them does, or if storage that DevStack created is left. The logs are kept.
+Run `python -m tests.run.devstack FOLDER` as root from the top of the checkout,
+with GIT_BASE set. It runs stack.sh, adopts LVs by plan and by API, and runs
+Tempest. Then it runs unstack.sh, stack.sh again, unstack.sh and clean.sh. It
+fails if one of these fails, or if storage that DevStack created is left. The
+logs are kept.
 
 The plugin is the last commit of the checkout, from a bare clone. The container
 has no device-mapper. LVs are metadata there: they can be listed, managed and
@@ -103,8 +104,8 @@ backend_host = {host}@first
 """
 _CONSTRAINTS = f'{_STACK}/requirements-of-master'
 
-# LVM takes no device before DevStack has attached its backing files. Loop
-# devices are the host's, and other programs use them.
+# LVM sees no device before DevStack has attached its backing files. The loop
+# devices are those of the host, which other programs use too.
 _LVMLOCAL_CONF = """global {
     activation = 0
 }
