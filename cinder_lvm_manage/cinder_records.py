@@ -231,6 +231,17 @@ def without_connection(ids: Collection[str]) -> list[objects.Volume]:
         volume.volume_attachment or may_be_connected(volume))]
 
 
+def has_several_attachments(volume: objects.Volume) -> bool:
+    """Return whether an export has to outlast one of its attachments.
+
+    That of a volume that is being deleted or unmanaged has not.
+    """
+    attachments = objects.VolumeAttachmentList.get_all_by_volume_id(
+        context.get_admin_context(), volume['id'])
+    return len(attachments) > 1 and volume['status'] not in (
+        'deleting', 'error_managing_deleting', 'unmanaging')
+
+
 def may_be_connected(volume: objects.Volume) -> bool:
     """Return whether a server, or Cinder itself, may use the volume's export.
 

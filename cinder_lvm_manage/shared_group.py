@@ -19,6 +19,7 @@ performed on the host that has the LV active.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
@@ -146,7 +147,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                     'that was interrupted; it is deactivated, so that other '
                     'hosts can use it.', {'lv': volume.name})
         try:
-            self.remove_export(context.get_admin_context(), volume)
+            self._end_export(context.get_admin_context(), volume,
+                             unless=lambda _volume: False)
         except (exception.CinderException,
                 processutils.ProcessExecutionError):
             LOG.exception('Cannot deactivate LV %(lv)s: operations on its '
@@ -327,19 +329,40 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         if not self._on_demand:
             super().remove_export(context, volume)
             return
-        with self._export_locked(volume):
-            self._end_export(context, volume)
+        self._end_export(context, volume, unless=self._is_attached_again)
 
+    @translated('remove the export of volume {volume[id]}')
     def _end_export(self, context: context.RequestContext,
-                    volume: objects.Volume) -> None:
-        with self._held(volume['name']) as held:
+                    volume: objects.Volume,
+                    unless: Callable[[objects.Volume], bool]) -> None:
+        """Remove the export and deactivate the LV.
+
+        :param unless: returns whether the export is needed. An attachment may
+            have begun meanwhile: Cinder records it before it asks for an
+            export.
+        """
+        with (self._export_locked(volume),
+              self._held(volume['name']) as held):
+            if unless(volume):
+                return
             if held is None or held.was_active:
                 targets.remove(self.target_driver, context, volume)
             if held:
                 held.end()
                 if exports.tags_of(held.lv):
                     self._forget_export(held.lv.name)
-        self._disconnected.discard(volume['id'])
+            self._disconnected.discard(volume['id'])
+
+    def _is_attached_again(self, volume: objects.Volume) -> bool:
+        """Return whether another attachment may need an export that ends.
+
+        Cinder removes the export with an attachment that was the last one
+        when its deletion began, and after an attachment that failed.
+        """
+        if not cinder_records.has_several_attachments(volume):
+            return False
+        self._disconnected.add(volume['id'])
+        return True
 
     def _end_unused_exports(self) -> None:
         """Remove the exports that Cinder has not had removed after a detach.
@@ -350,7 +373,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         """
         for volume in cinder_records.without_connection(self._disconnected):
             try:
-                self._end_unused_export(volume)
+                self._end_export(context.get_admin_context(), volume,
+                                 unless=self._is_used)
             except VolumeLocked:
                 # This host has lost it since.
                 self._disconnected.discard(volume.id)
@@ -362,14 +386,9 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                               {'id': volume.id, 'seconds':
                                CONF.backend_stats_polling_interval})
 
-    @translated('remove the export of volume {volume[id]}')
-    def _end_unused_export(self, volume: objects.Volume) -> None:
-        with self._export_locked(volume):
-            # An attachment may have begun meanwhile. Cinder records it before
-            # it asks for an export.
-            if volume.id in self._disconnected and (
-                    cinder_records.without_connection({volume.id})):
-                self._end_export(context.get_admin_context(), volume)
+    def _is_used(self, volume: objects.Volume) -> bool:
+        return (volume.id not in self._disconnected
+                or not cinder_records.without_connection({volume.id}))
 
     @translated('export volume {volume[id]} again')
     def ensure_export(self, context: context.RequestContext,

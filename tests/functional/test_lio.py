@@ -132,6 +132,11 @@ def start(driver, *volumes):
         driver.ensure_export(ADMIN, volume)
 
 
+def forget_all_attachments_but_one(volume):
+    for attachment in list(volume.volume_attachment)[1:]:
+        attachment.destroy()
+
+
 def iqn(volume):
     return f'iqn.2010-10.org.openstack:{volume.name}'
 
@@ -183,6 +188,7 @@ def test_an_export_that_is_missing_is_made_again(driver, rtstool, lvm,
 def test_an_export_that_cannot_be_removed_stays(driver, group, lvm, rtstool,
                                                 exported):
     volume = exported('a')
+    forget_all_attachments_but_one(volume)
     before = lvm.active(), group.tags(volume.name)
     rtstool.broken = True
     with pytest.raises(exception.ISCSITargetRemoveFailed):
@@ -198,6 +204,7 @@ def test_a_detach_that_was_interrupted_can_be_repeated(
     volume = exported('a')
     rtstool.targets = {}
     assert driver.terminate_connection(volume, {'initiator': SERVERS[0]})
+    forget_all_attachments_but_one(volume)
     driver.remove_export(ADMIN, volume)
     assert lvm.active() == {}
     assert 'cinder_lvm_export' not in ' '.join(group.tags(volume.name))
@@ -207,6 +214,7 @@ def test_an_export_that_cinder_has_not_recorded_is_removed(
         driver, lvm, rtstool, exported):
     """The service was killed before Cinder saved where it is."""
     volume = exported('a')
+    forget_all_attachments_but_one(volume)
     volume.provider_location = None
     driver.remove_export(ADMIN, volume)
     assert rtstool.targets == lvm.active() == {}
@@ -229,6 +237,7 @@ def test_a_tag_that_cannot_be_removed_does_not_keep_the_lv_active(
         raise errors.VolumeGroupError('stalled')
 
     volume = exported('a')
+    forget_all_attachments_but_one(volume)
     monkeypatch.setattr(driver._volume_group, 'change', fail)
     driver.remove_export(ADMIN, volume)
     assert rtstool.targets == lvm.active() == {}
