@@ -205,10 +205,11 @@ def _provisioning(volume_type_id: str | None) -> frozenset[str]:
     return frozenset(allowed)
 
 
-def volumes_of(cluster: str) -> list[objects.Volume]:
-    """Return the volumes of a cluster."""
+def volumes_of(cluster: str | None, host: str) -> list[objects.Volume]:
+    """Return the volumes of a cluster, or of a host that is in none."""
     return list(objects.VolumeList.get_all(
-        context.get_admin_context(), filters={'cluster_name': cluster}))
+        context.get_admin_context(),
+        filters={'cluster_name': cluster} if cluster else {'host': host}))
 
 
 def is_attached(volume: objects.Volume) -> bool:

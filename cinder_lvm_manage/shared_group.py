@@ -88,9 +88,30 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         Cinder calls this when it has called ensure_export for all volumes. An
         export that a peer asked for earlier could be mistaken for one of them.
         """
+        if self._on_demand:
+            self._ensure_other_exports()
         super().set_initialized()
         if self._peers:
             self._peers.listen()
+
+    def _ensure_other_exports(self) -> None:
+        """Ensure the exports of attached volumes that are not in-use.
+
+        Cinder leaves them out. A volume with a server is reserved or attaching
+        while another one is attached, or while the server is migrated, and is
+        backing-up during a backup.
+        """
+        for volume in cinder_records.volumes_of(self.cluster_name, self.host):
+            if (volume.status != 'in-use'
+                    and cinder_records.is_attached(volume)):
+                try:
+                    self.ensure_export(context.get_admin_context(), volume)
+                except (exception.CinderException,
+                        processutils.ProcessExecutionError):
+                    LOG.exception('Cannot export volume %(id)s again: servers '
+                                  'that are attached to it cannot reach it '
+                                  'until that is corrected and cinder-volume '
+                                  'is restarted.', {'id': volume.id})
 
     @translated('start')
     def _is_shared(self) -> bool:
@@ -118,7 +139,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         here = Export(self.host)
         known = {self.host, *peers.members()}
         exported = set()
-        for volume in cinder_records.volumes_of(self.cluster_name):
+        for volume in cinder_records.volumes_of(self.cluster_name,
+                                                self.host):
             lv = inventory.by_name.get(volume.name)
             export = Export.of(lv) if lv else None
             if lv is None:

@@ -26,6 +26,7 @@ from oslo_concurrency import processutils
 import pytest
 
 from cinder_lvm_manage import errors
+from cinder_lvm_manage import peers
 
 ADMIN = context.get_admin_context()
 SERVERS = ('iqn.lab:one', 'iqn.lab:two')
@@ -165,6 +166,43 @@ def test_all_exports_of_a_host_return_after_it_was_booted(
     lvm.expire('there')
     driver.create_export(ADMIN, taken, {})
     assert rtstool.targets[iqn(taken)] == []
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    monkeypatch.setattr(peers.Peers, 'listen', lambda _self: None)
+
+
+@pytest.mark.parametrize(('cluster', 'status'), [
+    ('lab@lvm', 'attaching'), ('lab@lvm', 'backing-up'), (None, 'reserved')])
+@pytest.mark.usefixtures('silent')
+def test_exports_of_volumes_that_are_not_in_use_return_too(
+        driver, lvm, rtstool, exported, cluster, status):
+    """Cinder leaves it to the driver to ensure those."""
+    driver.cluster_name = cluster
+    volume = exported('a')
+    volume.update({'status': status, 'cluster_name': cluster})
+    volume.save()
+    lvm.expire('here')
+    rtstool.boot(restore=False)
+    start(driver)
+    driver.set_initialized()
+    assert rtstool.targets[iqn(volume)] == list(SERVERS)
+
+
+@pytest.mark.usefixtures('silent')
+def test_a_service_starts_although_a_volume_cannot_be_exported_again(
+        driver, lvm, rtstool, exported, caplog):
+    volume = exported('a')
+    volume.status = 'reserved'
+    volume.save()
+    lvm.expire('here')
+    rtstool.boot(restore=False)
+    start(driver)
+    rtstool.broken = True
+    driver.set_initialized()
+    assert f'Cannot export volume {volume.id} again' in caplog.text
+    assert lvm.active() == {}
 
 
 def test_a_service_that_is_restarted_changes_no_export(driver, rtstool, lvm,
