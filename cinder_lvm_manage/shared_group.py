@@ -478,15 +478,14 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             return shared
         with self._held(volume['name']) as held:
             if held and held.was_active:
+                self._disconnected.add(volume['id'])
                 try:
                     shared = super().terminate_connection(volume, connector,
                                                           **kwargs)
+                    return shared
                 except exception.ISCSITargetDetachFailed:
                     if targets.exists(self.target_driver, volume):
                         raise
-                else:
-                    self._disconnected.add(volume['id'])
-                    return shared
         LOG.warning('Volume %(id)s is not exported by any host any more, so '
                     'there is no connection to terminate.',
                     {'id': volume['id']})
@@ -587,7 +586,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
 
     @functools.cached_property
     def _disconnected(self) -> set[str]:
-        """IDs of volumes that have an export since a connection has ended."""
+        """IDs of volumes that may have an export that nobody needs."""
         return set()
 
     @functools.cached_property

@@ -248,6 +248,20 @@ def test_a_detach_that_was_interrupted_can_be_repeated(
     assert 'cinder_lvm_export' not in ' '.join(group.tags(volume.name))
 
 
+def test_an_lv_without_a_target_ends_although_no_attachment_was_the_last(
+        driver, lvm, rtstool, exported):
+    volume = exported('a')
+    rtstool.targets = {}
+    for initiator in SERVERS:
+        assert driver.terminate_connection(volume, {'initiator': initiator})
+    for attachment in volume.volume_attachment:
+        attachment.destroy()
+    volume.status = 'available'
+    volume.save()
+    driver.get_volume_stats(refresh=True)
+    assert lvm.active() == {}
+
+
 def test_an_export_that_cinder_has_not_recorded_is_removed(
         driver, lvm, rtstool, exported):
     """The service was killed before Cinder saved where it is."""
