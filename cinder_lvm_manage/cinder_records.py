@@ -205,10 +205,11 @@ def _provisioning(volume_type_id: str | None) -> frozenset[str]:
     return frozenset(allowed)
 
 
-def volumes_of(cluster: str) -> list[objects.Volume]:
-    """Return the volumes of a cluster."""
+def volumes_of(cluster: str | None, host: str) -> list[objects.Volume]:
+    """Return the volumes of a cluster, or of a host that is in none."""
     return list(objects.VolumeList.get_all(
-        context.get_admin_context(), filters={'cluster_name': cluster}))
+        context.get_admin_context(),
+        filters={'cluster_name': cluster} if cluster else {'host': host}))
 
 
 def is_attached(volume: objects.Volume) -> bool:
@@ -229,6 +230,17 @@ def without_connection(ids: Collection[str]) -> list[objects.Volume]:
                                          filters={'id': list(ids)})
     return [volume for volume in volumes if not (
         volume.volume_attachment or may_be_connected(volume))]
+
+
+def has_several_attachments(volume: objects.Volume) -> bool:
+    """Return whether an export has to outlast one of its attachments.
+
+    That of a volume that is being deleted or unmanaged has not.
+    """
+    attachments = objects.VolumeAttachmentList.get_all_by_volume_id(
+        context.get_admin_context(), volume['id'])
+    return len(attachments) > 1 and volume['status'] not in (
+        'deleting', 'error_managing_deleting', 'unmanaging')
 
 
 def may_be_connected(volume: objects.Volume) -> bool:

@@ -189,6 +189,12 @@ class Peers:
         """
         carried = {name: value for name, value in arguments.items()
                    if name not in {*_CONTEXT, _IMAGE_SERVICE}}
+        volume = carried.get('volume')
+        if volume is not None and not isinstance(volume, objects.Volume):
+            # VolumeManager.remove_export, which backups and migrations call,
+            # passes a row of the database. In a message it has no name.
+            carried['volume'] = objects.Volume.get_by_id(
+                context.get_admin_context(), volume['id'])
         given = next((arguments[name] for name in _CONTEXT & arguments.keys()),
                      None) or context.get_admin_context()
         members = self.members()

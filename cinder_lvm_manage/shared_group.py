@@ -19,6 +19,7 @@ performed on the host that has the LV active.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
@@ -88,9 +89,30 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         Cinder calls this after ensure_export for all volumes. An export that
         this host created earlier for a peer could be mistaken for its own.
         """
+        if self._on_demand:
+            self._ensure_other_exports()
         super().set_initialized()
         if self._peers:
             self._peers.listen()
+
+    def _ensure_other_exports(self) -> None:
+        """Ensure the exports of attached volumes that are not in-use.
+
+        Cinder leaves them out. A volume with a server is reserved or attaching
+        while another one is attached, or while the server is migrated, and is
+        backing-up during a backup.
+        """
+        for volume in cinder_records.volumes_of(self.cluster_name, self.host):
+            if (volume.status != 'in-use'
+                    and cinder_records.is_attached(volume)):
+                try:
+                    self.ensure_export(context.get_admin_context(), volume)
+                except (exception.CinderException,
+                        processutils.ProcessExecutionError):
+                    LOG.exception('Cannot export volume %(id)s again: servers '
+                                  'that are attached to it cannot reach it '
+                                  'until that is corrected and cinder-volume '
+                                  'is restarted.', {'id': volume.id})
 
     @translated('start')
     def _is_shared(self) -> bool:
@@ -118,7 +140,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         here = Export(self.host)
         known = {self.host, *peers.members()}
         exported = set()
-        for volume in cinder_records.volumes_of(self.cluster_name):
+        for volume in cinder_records.volumes_of(self.cluster_name,
+                                                self.host):
             lv = inventory.by_name.get(volume.name)
             export = Export.of(lv) if lv else None
             if lv is None:
@@ -147,7 +170,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                     'that was interrupted; it is deactivated, so that other '
                     'hosts can use it.', {'lv': volume.name})
         try:
-            self.remove_export(context.get_admin_context(), volume)
+            self._end_export(context.get_admin_context(), volume,
+                             unless=lambda _volume: False)
         except (exception.CinderException,
                 processutils.ProcessExecutionError):
             LOG.exception('Cannot deactivate LV %(lv)s: operations on its '
@@ -328,19 +352,40 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         if not self._on_demand:
             super().remove_export(context, volume)
             return
-        with self._export_locked(volume):
-            self._end_export(context, volume)
+        self._end_export(context, volume, unless=self._is_attached_again)
 
+    @translated('remove the export of volume {volume[id]}')
     def _end_export(self, context: context.RequestContext,
-                    volume: objects.Volume) -> None:
-        with self._held(volume['name']) as held:
+                    volume: objects.Volume,
+                    unless: Callable[[objects.Volume], bool]) -> None:
+        """Remove the export and deactivate the LV.
+
+        :param unless: returns whether the export is needed. An attachment may
+            have begun meanwhile: Cinder records it before it asks for an
+            export.
+        """
+        with (self._export_locked(volume),
+              self._held(volume['name']) as held):
+            if unless(volume):
+                return
             if held is None or held.was_active:
                 targets.remove(self.target_driver, context, volume)
             if held:
                 held.end()
                 if exports.tags_of(held.lv):
                     self._forget_export(held.lv.name)
-        self._disconnected.discard(volume['id'])
+            self._disconnected.discard(volume['id'])
+
+    def _is_attached_again(self, volume: objects.Volume) -> bool:
+        """Return whether another attachment may need an export that ends.
+
+        Cinder removes the export with an attachment that was the last one
+        when its deletion began, and after an attachment that failed.
+        """
+        if not cinder_records.has_several_attachments(volume):
+            return False
+        self._disconnected.add(volume['id'])
+        return True
 
     def _end_unused_exports(self) -> None:
         """Remove the exports that Cinder has not had removed after a detach.
@@ -351,7 +396,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         """
         for volume in cinder_records.without_connection(self._disconnected):
             try:
-                self._end_unused_export(volume)
+                self._end_export(context.get_admin_context(), volume,
+                                 unless=self._is_used)
             except VolumeLocked:
                 # This host has lost it since.
                 self._disconnected.discard(volume.id)
@@ -363,14 +409,9 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                               {'id': volume.id, 'seconds':
                                CONF.backend_stats_polling_interval})
 
-    @translated('remove the export of volume {volume[id]}')
-    def _end_unused_export(self, volume: objects.Volume) -> None:
-        with self._export_locked(volume):
-            # An attachment may have begun meanwhile. Cinder records it before
-            # it asks for an export.
-            if volume.id in self._disconnected and (
-                    cinder_records.without_connection({volume.id})):
-                self._end_export(context.get_admin_context(), volume)
+    def _is_used(self, volume: objects.Volume) -> bool:
+        return (volume.id not in self._disconnected
+                or not cinder_records.without_connection({volume.id}))
 
     @translated('export volume {volume[id]} again')
     def ensure_export(self, context: context.RequestContext,
@@ -438,15 +479,14 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             return shared
         with self._held(volume['name']) as held:
             if held and held.was_active:
+                self._disconnected.add(volume['id'])
                 try:
                     shared = super().terminate_connection(volume, connector,
                                                           **kwargs)
+                    return shared
                 except exception.ISCSITargetDetachFailed:
                     if targets.exists(self.target_driver, volume):
                         raise
-                else:
-                    self._disconnected.add(volume['id'])
-                    return shared
         LOG.warning('Volume %(id)s is not exported by any host any more, so '
                     'there is no connection to terminate.',
                     {'id': volume['id']})
@@ -547,7 +587,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
 
     @functools.cached_property
     def _disconnected(self) -> set[str]:
-        """IDs of volumes that have an export since a connection has ended."""
+        """IDs of volumes that may have an export that nobody needs."""
         return set()
 
     @functools.cached_property

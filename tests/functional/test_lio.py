@@ -26,6 +26,7 @@ from oslo_concurrency import processutils
 import pytest
 
 from cinder_lvm_manage import errors
+from cinder_lvm_manage import peers
 
 ADMIN = context.get_admin_context()
 SERVERS = ('iqn.lab:one', 'iqn.lab:two')
@@ -132,6 +133,11 @@ def start(driver, *volumes):
         driver.ensure_export(ADMIN, volume)
 
 
+def forget_all_attachments_but_one(volume):
+    for attachment in list(volume.volume_attachment)[1:]:
+        attachment.destroy()
+
+
 def iqn(volume):
     return f'iqn.2010-10.org.openstack:{volume.name}'
 
@@ -162,6 +168,43 @@ def test_all_exports_of_a_host_return_after_it_was_booted(
     assert rtstool.targets[iqn(taken)] == []
 
 
+@pytest.fixture
+def silent(monkeypatch):
+    monkeypatch.setattr(peers.Peers, 'listen', lambda _self: None)
+
+
+@pytest.mark.parametrize(('cluster', 'status'), [
+    ('lab@lvm', 'attaching'), ('lab@lvm', 'backing-up'), (None, 'reserved')])
+@pytest.mark.usefixtures('silent')
+def test_exports_of_volumes_that_are_not_in_use_return_too(
+        driver, lvm, rtstool, exported, cluster, status):
+    """Cinder leaves it to the driver to ensure those."""
+    driver.cluster_name = cluster
+    volume = exported('a')
+    volume.update({'status': status, 'cluster_name': cluster})
+    volume.save()
+    lvm.expire('here')
+    rtstool.boot(restore=False)
+    start(driver)
+    driver.set_initialized()
+    assert rtstool.targets[iqn(volume)] == list(SERVERS)
+
+
+@pytest.mark.usefixtures('silent')
+def test_a_service_starts_although_a_volume_cannot_be_exported_again(
+        driver, lvm, rtstool, exported, caplog):
+    volume = exported('a')
+    volume.status = 'reserved'
+    volume.save()
+    lvm.expire('here')
+    rtstool.boot(restore=False)
+    start(driver)
+    rtstool.broken = True
+    driver.set_initialized()
+    assert f'Cannot export volume {volume.id} again' in caplog.text
+    assert lvm.active() == {}
+
+
 def test_a_service_that_is_restarted_changes_no_export(driver, rtstool, lvm,
                                                        exported):
     volume = exported('a')
@@ -183,6 +226,7 @@ def test_an_export_that_is_missing_is_made_again(driver, rtstool, lvm,
 def test_an_export_that_cannot_be_removed_stays(driver, group, lvm, rtstool,
                                                 exported):
     volume = exported('a')
+    forget_all_attachments_but_one(volume)
     before = lvm.active(), group.tags(volume.name)
     rtstool.broken = True
     with pytest.raises(exception.ISCSITargetRemoveFailed):
@@ -198,15 +242,31 @@ def test_a_detach_that_was_interrupted_can_be_repeated(
     volume = exported('a')
     rtstool.targets = {}
     assert driver.terminate_connection(volume, {'initiator': SERVERS[0]})
+    forget_all_attachments_but_one(volume)
     driver.remove_export(ADMIN, volume)
     assert lvm.active() == {}
     assert 'cinder_lvm_export' not in ' '.join(group.tags(volume.name))
+
+
+def test_an_lv_without_a_target_ends_although_no_attachment_was_the_last(
+        driver, lvm, rtstool, exported):
+    volume = exported('a')
+    rtstool.targets = {}
+    for initiator in SERVERS:
+        assert driver.terminate_connection(volume, {'initiator': initiator})
+    for attachment in volume.volume_attachment:
+        attachment.destroy()
+    volume.status = 'available'
+    volume.save()
+    driver.get_volume_stats(refresh=True)
+    assert lvm.active() == {}
 
 
 def test_an_export_that_cinder_has_not_recorded_is_removed(
         driver, lvm, rtstool, exported):
     """The service was killed before Cinder saved where it is."""
     volume = exported('a')
+    forget_all_attachments_but_one(volume)
     volume.provider_location = None
     driver.remove_export(ADMIN, volume)
     assert rtstool.targets == lvm.active() == {}
@@ -229,6 +289,7 @@ def test_a_tag_that_cannot_be_removed_does_not_keep_the_lv_active(
         raise errors.VolumeGroupError('stalled')
 
     volume = exported('a')
+    forget_all_attachments_but_one(volume)
     monkeypatch.setattr(driver._volume_group, 'change', fail)
     driver.remove_export(ADMIN, volume)
     assert rtstool.targets == lvm.active() == {}

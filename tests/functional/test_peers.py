@@ -18,6 +18,7 @@ import datetime
 from cinder import context
 from cinder import exception
 from cinder import objects
+from cinder.db import api as db
 from cinder.objects import base
 from cinder.volume.rpcapi import VolumeAPI
 import pytest
@@ -70,6 +71,11 @@ class Driver:
     def create_export(self, context, volume, connector):
         self.extend_volume(volume, 1)
         self.calls.append((type(context), volume.id, connector))
+
+    @routed
+    def remove_export(self, context, volume):
+        self.extend_volume(volume, 1)
+        self.calls = [(type(volume), volume['name'])]
 
     def perform_elsewhere(self, locked, method, arguments):
         return self.peers.perform(locked.lv_name, self.first, method,
@@ -127,6 +133,17 @@ def test_a_method_that_a_routed_one_calls_is_not_routed(drivers, volume):
     assert two.calls == [
         (shared.name, 1, {}),
         (context.RequestContext, shared.id, {'ip': '::1'})]
+
+
+def test_a_row_of_the_database_is_sent_as_an_object(drivers, volume):
+    """A backup ends with it: VolumeManager.remove_export passes a row."""
+    one, two, _ = drivers
+    two.listen()
+    shared = volume()
+    two.lvs = [shared.name]
+    admin = context.get_admin_context()
+    assert one.remove_export(admin, db.volume_get(admin, shared.id)).done
+    assert two.calls == [(objects.Volume, shared.name)]
 
 
 def test_an_error_of_the_other_host_is_raised(drivers, volume):

@@ -244,6 +244,33 @@ def test_an_export_that_could_not_be_removed_is_removed_later(
     assert lvm.active() == {}
 
 
+@pytest.mark.parametrize('other', [
+    pytest.param(dict(CONNECTOR, initiator='iqn.lab:two'), id='connected'),
+    pytest.param(None, id='connecting')])
+def test_an_export_stays_for_an_attachment_that_cinder_has_not_seen(
+        driver, lvm, managed, other):
+    """The other one began during a detach, or could not be connected."""
+    attached = Attached(driver, managed, CONNECTOR, other)
+    attached.remove_export()
+    driver.get_volume_stats(refresh=True)
+    assert [*lvm.active().values()] == ['here']
+    attached.forget_attachments()
+    driver.get_volume_stats(refresh=True)
+    assert lvm.active() == {}
+
+
+@pytest.mark.parametrize('status', ['deleting', 'unmanaging',
+                                    'error_managing_deleting'])
+def test_the_export_of_a_volume_that_is_deleted_ends(driver, lvm, managed,
+                                                     status):
+    attached = Attached(driver, managed, CONNECTOR, None)
+    volume = attached.volume()
+    volume.status = status
+    volume.save()
+    attached.remove_export()
+    assert lvm.active() == {}
+
+
 def test_a_new_export_is_not_taken_for_the_one_before(driver, lvm, managed):
     """Not even if Cinder has no record of what uses it."""
     attached = Attached(driver, managed, CONNECTOR, None)
