@@ -233,9 +233,9 @@ def without_connection(ids: Collection[str]) -> list[objects.Volume]:
 
 
 def has_several_attachments(volume: objects.Volume) -> bool:
-    """Return whether an export has to outlast one of its attachments.
+    """Return whether the export is needed after one of them has ended.
 
-    That of a volume that is being deleted or unmanaged has not.
+    It is not if the volume is being deleted or unmanaged.
     """
     attachments = objects.VolumeAttachmentList.get_all_by_volume_id(
         context.get_admin_context(), volume['id'])

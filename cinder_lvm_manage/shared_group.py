@@ -352,7 +352,7 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
         if not self._on_demand:
             super().remove_export(context, volume)
             return
-        self._end_export(context, volume, unless=self._is_attached_again)
+        self._end_export(context, volume, unless=self._has_another_attachment)
 
     @translated('remove the export of volume {volume[id]}')
     def _end_export(self, context: context.RequestContext,
@@ -376,11 +376,11 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                     self._forget_export(held.lv.name)
             self._disconnected.discard(volume['id'])
 
-    def _is_attached_again(self, volume: objects.Volume) -> bool:
-        """Return whether another attachment may need an export that ends.
+    def _has_another_attachment(self, volume: objects.Volume) -> bool:
+        """Return whether an attachment other than the one that ends has it.
 
-        Cinder removes the export with an attachment that was the last one
-        when its deletion began, and after an attachment that failed.
+        Cinder has an export removed with an attachment that was the last one
+        when its deletion began, and after any attachment that failed.
         """
         if not cinder_records.has_several_attachments(volume):
             return False
@@ -479,7 +479,9 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             return shared
         with self._held(volume['name']) as held:
             if held and held.was_active:
-                self._disconnected.add(volume['id'])
+                # Who else uses an export is known only if Cinder records it.
+                if volume.volume_attachment:
+                    self._disconnected.add(volume['id'])
                 try:
                     shared = super().terminate_connection(volume, connector,
                                                           **kwargs)

@@ -281,6 +281,20 @@ def test_a_new_export_is_not_taken_for_the_one_before(driver, lvm, managed):
     assert [*lvm.active().values()] == ['here']
 
 
+def test_an_export_without_attachments_is_left_to_who_asked_for_it(
+        driver, lvm, managed):
+    """The API allows os-initialize_connection without anything before it."""
+    admin = context.get_admin_context()
+    driver.create_export(admin, managed, CONNECTOR)
+    managed.status = 'available'
+    managed.save()
+    assert driver.terminate_connection(managed, CONNECTOR) is False
+    driver.get_volume_stats(refresh=True)
+    assert [*lvm.active().values()] == ['here']
+    driver.remove_export(admin, managed)
+    assert lvm.active() == {}
+
+
 def test_an_export_that_another_host_has_since_is_left_to_it(
         driver, lvm, group, managed, caplog):
     attached = Attached(driver, managed, CONNECTOR, None)
