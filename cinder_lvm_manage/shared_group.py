@@ -485,10 +485,11 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
                 try:
                     shared = super().terminate_connection(volume, connector,
                                                           **kwargs)
-                    return shared
                 except exception.ISCSITargetDetachFailed:
                     if targets.exists(self.target_driver, volume):
                         raise
+                else:
+                    return shared
         LOG.warning('Volume %(id)s is not exported by any host any more, so '
                     'there is no connection to terminate.',
                     {'id': volume['id']})
