@@ -155,7 +155,9 @@ def test_two_detaches_of_a_volume(reporting, shareable, servers):
         check_unused(reporting, shareable, names)
 
 
-def test_an_attachment_and_a_detach(cluster, volume):
+@pytest.mark.parametrize('kind', ['volume', 'shareable'])
+def test_an_attachment_and_a_detach(cluster, kind, request):
+    volume = request.getfixturevalue(kind)
     names = cluster.group.names()
     for _ in range(ROUNDS):
         first = cluster.attach(volume)
