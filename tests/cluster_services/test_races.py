@@ -112,14 +112,13 @@ def reporting(cluster):
     restart()
 
 
-def test_two_detaches_of_which_each_sees_the_other_attachment(reporting,
-                                                              shareable):
-    """Cinder has the export removed for neither of them."""
-    names = reporting.group.names()
-    attachments = [reporting.attach(shareable, f'iqn.lab:{name}')
-                   for name in 'ab']
-    (host, _), = reporting.exports()
-    node = reporting.nodes[host]
+def during_a_detach(cluster, attachment, request):
+    """Send a request that begins when a detach has looked for others.
+
+    :returns: the request's result
+    """
+    (host, _), = cluster.exports()
+    node = cluster.nodes[host]
 
     def waiting():
         """Return how often LIO's lock was waited for."""
@@ -127,17 +126,38 @@ def test_two_detaches_of_which_each_sees_the_other_attachment(reporting,
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         node.lvm.break_at(1, 'halts before its work', '', 'delete-initiator')
-        first = pool.submit(reporting.detach, attachments[0])
+        detached = pool.submit(cluster.detach, attachment)
         node.lvm.wait_until_halted()
         before = waiting()
-        second = pool.submit(reporting.detach, attachments[1])
-        polling.wait_for('the second detach', lambda: waiting() > before)
+        requested = pool.submit(request)
+        polling.wait_for('the second request', lambda: waiting() > before)
         node.lvm.resume()
-        assert (first.result(), second.result()) == (200, 200)
-    reporting.api.wait(shareable, 'available')
+        assert detached.result() == 200
+        return requested.result()
+
+
+def test_two_detaches_of_which_each_sees_the_other_attachment(reporting,
+                                                              shareable):
+    """Cinder has the export removed for neither of them."""
+    names = reporting.group.names()
+    one, two = (reporting.attach(shareable, f'iqn.lab:{name}')
+                for name in 'ab')
+    assert during_a_detach(reporting, one,
+                           lambda: reporting.detach(two)) == 200
     polling.wait_for('the LV to be inactive',
                      lambda: not reporting.lvm.active())
     check_unused(reporting, shareable, names)
+
+
+def test_an_attachment_that_a_detach_does_not_see(cluster, shareable):
+    """Cinder has the export removed although it is needed."""
+    names = cluster.group.names()
+    second = during_a_detach(
+        cluster, cluster.attach(shareable),
+        lambda: cluster.attach(shareable, 'iqn.lab:b'))
+    assert initiators(cluster) == {'iqn.lab:b'}
+    assert cluster.detach(second) == 200
+    check_unused(cluster, shareable, names)
 
 
 @pytest.mark.parametrize('servers', ['ab', 'aa'])
