@@ -18,6 +18,7 @@ import io
 import json
 from typing import Any
 from unittest import mock
+import uuid
 
 import ddt
 from keystoneauth1 import exceptions as connection_errors
@@ -124,6 +125,19 @@ class RunTest(cases.RunCase):
                       '400, no).'),
                      'data2: failed, for the same reason as data1'],
                     self.reported[:2])
+
+    def test_equal_refusals_of_different_volumes_are_equal_failures(self):
+        cinder = fakes.FakeCinder()
+        api = cinder.api
+        api.set_image_properties.side_effect = [
+            fakes.refusal(400, f'/volumes/{uuid.uuid4()}/action')
+            for _ in LVS]
+        outcome, _ = self.adopt(cinder, plan(image_properties={'a': 'b'}),
+                                api=api, stop_after=2)
+        self.assertEqual(['data1', 'data2'], list(outcome.failed))
+        self.assertEqual(['data3'], outcome.left)
+        self.assertEqual('data2: failed, for the same reason as data1',
+                         self.reported[1])
 
     def test_different_failures_do_not_stop_a_run(self):
         cinder = fakes.FakeCinder({
