@@ -368,4 +368,11 @@ class CinderApi:
             path, method, microversion=microversion,
             **{'timeout': _TIMEOUT, **options})
         exceptions.raise_from_response(response)
-        return response.json() if response.content else None
+        try:
+            return response.json() if response.content else None
+        except ValueError as exc:
+            # Such as a page of a proxy, with status 200; equal for all.
+            server = parse.urlsplit(response.url or '').netloc
+            raise exceptions.SDKException(
+                f'An answer of {server} to a {method} request is not JSON: '
+                'something other than Cinder may have sent it') from exc
