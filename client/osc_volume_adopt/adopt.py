@@ -154,13 +154,14 @@ class _Adoption:
             # Otherwise the volume of the last attempt would remain.
             self.work.remove_failed(what)
         if what.state is State.UNMANAGING and self.work.wait(
-                what, f'Cinder is unmanaging the {what.noun}', 'available'):
+                what, f'Cinder is unmanaging the {what.noun}', 'available',
+                'in-use'):
             # An undo was interrupted before its request was sent.
             what.record(State.MANAGING)
         if what.state not in (State.MANAGING, State.TRANSFERRING):
             request()
         found = self.work.wait(what, 'Cinder is managing the LV', 'available',
-                               'awaiting-transfer')
+                               'in-use', 'awaiting-transfer')
         if found is None:
             volume_id = what.id
             what.record(State.FAILED, volume=None)

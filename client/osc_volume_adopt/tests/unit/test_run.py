@@ -308,6 +308,17 @@ class RunTest(cases.RunCase):
         cinder = fakes.FakeCinder(dict.fromkeys(LVS, 'creating'))
         return cinder, cinder.api
 
+    @ddt.data(State.MANAGING, State.UNMANAGING)
+    def test_a_volume_that_is_in_use_already_is_managed(self, state):
+        cinder = fakes.FakeCinder()
+        self.adopt(cinder)
+        with RunJournal(self.path) as log:
+            # As after an interrupt.
+            log.record('data1', state)
+        cinder.volumes['id-data1']['status'] = 'in-use'
+        outcome, _ = self.adopt(cinder)
+        self.assertEqual(['data1'], outcome.done)
+
     def test_a_volume_that_is_never_managed_times_out(self):
         cinder, api = self.never_managed()
         outcome, states = self.adopt(cinder, api=api)
