@@ -168,6 +168,11 @@ class _Adoption:
             raise VolumeFailed(f'the {what.noun} was removed by somebody else',
                                f'its ID was {volume_id}')
         if found['status'].startswith('error'):
+            if not what.snapshot and found['size']:
+                # Only a volume that was managed has a size.
+                raise VolumeFailed(
+                    'the volume was managed, but has status '
+                    f"{found['status']} now", f'see volume {what.id}')
             self._fail(what, lv)
         return found
 

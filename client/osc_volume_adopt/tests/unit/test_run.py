@@ -319,6 +319,22 @@ class RunTest(cases.RunCase):
         outcome, _ = self.adopt(cinder)
         self.assertEqual(['data1'], outcome.done)
 
+    @ddt.data(State.MANAGING, State.TRANSFERRING, State.UNMANAGING)
+    def test_a_volume_that_failed_after_it_was_managed_remains(self, state):
+        cinder = fakes.FakeCinder()
+        self.adopt(cinder)
+        with RunJournal(self.path) as log:
+            log.record('data1', state)
+        cinder.volumes['id-data1']['status'] = 'error_extending'
+        outcome, _ = self.adopt(cinder)
+        self.assertEqual(
+            'the volume was managed, but has status error_extending now (see '
+            'volume id-data1)', outcome.failed['data1'].explained)
+        self.assertIn('id-data1', cinder.volumes)
+        cinder.volumes['id-data1']['status'] = 'available'
+        outcome, _ = self.adopt(cinder)
+        self.assertEqual(['data1'], outcome.done)
+
     def test_a_volume_that_is_never_managed_times_out(self):
         cinder, api = self.never_managed()
         outcome, states = self.adopt(cinder, api=api)
