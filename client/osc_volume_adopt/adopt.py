@@ -235,7 +235,8 @@ class _Adoption:
     def _adopt_snapshot(self, volume: Mapping[str, Any],
                         snapshot: SnapshotEntry) -> None:
         what = Subject(self.work, self.entry.source, snapshot.lv_name)
-        if what.state is State.ADOPTED:
+        # It is gone if somebody has unmanaged the volume.
+        if what.state is State.ADOPTED and what.ask():
             return
         lv = Lv.of_snapshot(self.entry, snapshot)
 

@@ -200,6 +200,18 @@ class SnapshotTest(cases.RunCase):
         self.assertEqual(['before', 'after'], list(self.snapshots()))
         self.assertEqual(1, self.cinder.requested.count('before'))
 
+    def test_those_of_a_volume_that_was_removed_are_adopted_again(self):
+        self.cinder.errors = {'after': 'error'}
+        self.adopt(self.cinder, self.made())
+        self.cinder.unmanage_snapshot('id-before')
+        self.cinder.unmanage('id-data1')
+        outcome, _ = self.adopt(self.cinder, self.made())
+        self.assertEqual('the volume was removed by somebody else',
+                         outcome.failed['data1'].text)
+        outcome, _ = self.adopt(self.cinder, self.made())
+        self.assertEqual(['data1'], outcome.done)
+        self.assertEqual(['before', 'after'], list(self.snapshots()))
+
     @ddt.data(plan, plan_by_uuid)
     def test_one_whose_answer_was_lost_is_found(self, make):
         self.cinder.errors = {'before': LOST}
