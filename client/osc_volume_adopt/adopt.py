@@ -273,7 +273,11 @@ class _Adoption:
 
     def _transfer(self, what: Subject, volume: Mapping[str, Any]) -> None:
         access = self.access.get(self.entry.project or '')
-        if access is None or access.id == evidence.project_of(volume):
+        own = self.work.api.own_project()
+        # A volume that has left it was transferred, although the answer was
+        # lost; its project may have given it to another one since.
+        if (access is None or access.id == own
+                or evidence.project_of(volume) not in ('', own)):
             return
         what.record(State.TRANSFERRING)
         try:

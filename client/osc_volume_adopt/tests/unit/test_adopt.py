@@ -70,6 +70,19 @@ class ProjectTest(cases.RunCase):
         self.assertEqual({'mine'}, self.owners(cinder))
         self.assertEqual(3, len(cinder.transferred))
 
+    @ddt.data('their-id', 'third-id')
+    def test_a_volume_that_left_the_callers_is_not_transferred(self, owner):
+        cinder = fakes.FakeCinder()
+        self.adopt(cinder, plan(project='theirs'))
+        with RunJournal(self.path) as log:
+            # As after an accept whose answer was lost.
+            log.record('data1', State.TRANSFERRING)
+        cinder.volumes['id-data1']['os-vol-tenant-attr:tenant_id'] = owner
+        outcome, _ = self.adopt(cinder, plan(project='theirs'))
+        self.assertEqual(['data1'], outcome.done)
+        self.assertEqual(1, [volume for volume, _ in cinder.transferred].count(
+            'id-data1'))
+
     def test_an_answer_that_is_lost_there_is_confirmed_by_the_listing(self):
         cinder = fakes.FakeCinder({'data2': LOST})
         outcome, _ = self.adopt(cinder, plan_by_uuid(project='theirs'),
