@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
+from osc_volume_adopt import text
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.errors import VolumeFailed
 from osc_volume_adopt.journal import Record
@@ -82,8 +83,8 @@ def _problem(api: CinderApi, record: Record, source: str,
                        f'see volume {volume_id}')
     own = {record.volume(source, name)
            for name in snapshots_of(record, source)}
-    others = [each['name'] or each['id'] for each in api.snapshots(volume_id)
-              if each['id'] not in own]
+    others = [text.printable(each['name'] or each['id'])
+              for each in api.snapshots(volume_id) if each['id'] not in own]
     if others:
         return Problem(
             f"its volume has snapshots: {', '.join(others)}", source,
@@ -94,7 +95,7 @@ def _problem(api: CinderApi, record: Record, source: str,
 def _users(attachments: Collection[Mapping[str, Any]]) -> str:
     return ', '.join(
         f"server {each['server_id']}" if each.get('server_id')
-        else f"host {each.get('host_name') or 'unknown'}"
+        else f"host {text.printable(each.get('host_name') or 'unknown')}"
         for each in attachments)
 
 

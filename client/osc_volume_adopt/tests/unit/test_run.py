@@ -461,12 +461,14 @@ class RunTest(cases.RunCase):
                                  self.undo_problems(api, log))
         del cinder.volumes['id-data1']
         api.snapshots.side_effect = lambda volume_id: [
-            {'id': 'snapshot-1', 'name': 'daily'}, {'id': 's-2', 'name': ''}]
+            # A project can give a name that clears the operator's screen.
+            {'id': 'snapshot-1', 'name': 'daily\x1b[2J\n'},
+            {'id': 's-2', 'name': ''}]
         with RunJournal(self.path) as log:
             self.assertEqual(
                 {'data1': 'its volume no longer exists',
-                 'data2': 'its volume has snapshots: daily, s-2',
-                 'data3': 'its volume has snapshots: daily, s-2'},
+                 'data2': r'its volume has snapshots: daily\x1b[2J\n, s-2',
+                 'data3': r'its volume has snapshots: daily\x1b[2J\n, s-2'},
                 self.undo_problems(api, log))
 
     def test_a_volume_has_the_metadata_by_which_it_is_found(self):
