@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import fcntl
 import json
@@ -166,7 +167,10 @@ class RunJournal(Record):
         # A run that started nothing leaves no file.
         if self._empty:
             self._path.unlink()
-        self._file.close()
+        # If the disk is full, it fails to write again what record() reported,
+        # and closes the file.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def record(self, source: str, state: State, snapshot: str = '',
                **more: Any) -> None:

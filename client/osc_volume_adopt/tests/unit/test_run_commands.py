@@ -13,6 +13,7 @@
 """apply, undo and recover: their options, and what they print."""
 
 import json
+import resource
 import sys
 from unittest import mock
 
@@ -91,6 +92,21 @@ class RunCommandsTest(cases.CommandCase):
         status, stdout, stderr = self.applied(f'{option}={value}')
         self.assertEqual((2, ''), (status, stdout))
         self.assertIn(words, stderr)
+
+    def test_a_full_disk_stops_a_run_that_can_be_resumed(self):
+        self.by_name()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+            status, stdout, stderr = self.applied('--parallel', 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual(3, status)
+        self.assertIn('adopted: 1; failed: 0; outcome unknown: 1; not '
+                      'started: 1;', stdout)
+        self.assertIn('Stopped: the journal cannot be written.\n', stderr)
+        self.assertEqual(0, self.applied()[0])
+        self.assertEqual(['data1', 'data2', 'data3'], self.cinder.requested)
 
     def test_an_undo_in_part_by_name(self):
         self.adopted()
