@@ -146,8 +146,10 @@ class RunJournal(Record):
     def __enter__(self) -> RunJournal:
         """:raises JournalError: it is missing, in use, or of another plan"""
         try:
+            # Without newline='', the size below would not be that of a file
+            # with the line ends of Windows, whose last lines would be lost.
             self._file = self._path.open('a+' if self.plan_id else 'r+',
-                                         encoding='utf-8')
+                                         encoding='utf-8', newline='')
         except OSError as exc:
             raise JournalError(f'Cannot open the journal: {exc}') from exc
         try:
