@@ -291,7 +291,8 @@ class RunTest(cases.RunCase):
     def test_a_network_that_returns_is_waited_for(self):
         cinder = fakes.FakeCinder()
         api = cinder.api
-        lost = [connection_errors.ConnectFailure('lost'), fakes.refusal(503)]
+        lost = [connection_errors.ConnectFailure('lost'), fakes.refusal(503),
+                fakes.refusal(429)]
 
         def lossy(volume_id):
             if lost:
