@@ -433,6 +433,32 @@ class RunTest(cases.RunCase):
         self.assertEqual(sorted(LVS), sorted(outcome.done))
         self.assertEqual({}, cinder.volumes)
 
+    @ddt.data((None, 'the volume was removed by somebody else'),
+              ('deleting', 'the volume was removed by somebody else'),
+              ('in-use', 'the volume is in use now'))
+    @ddt.unpack
+    def test_what_others_do_during_an_undo_is_not_undone(self, status, text):
+        cinder = fakes.FakeCinder()
+        self.adopt(cinder)
+        # After the check.
+        volume = cinder.volumes.pop('id-data1')
+        if status:
+            cinder.volumes['id-data1'] = volume | {'status': status}
+        api = cinder.api
+
+        def deleted(volume_id):
+            found = cinder.volume(volume_id)
+            if found and found['status'] == 'deleting':
+                del cinder.volumes[volume_id]
+            return found
+        api.volume.side_effect = deleted
+        with RunJournal(self.path) as log:
+            outcome = undo.unmanage(self.run_with(api, log),
+                                    undo.to_unmanage(log))
+            self.assertEqual(text, outcome.failed['data1'].text)
+            self.assertIs(State.ADOPTED, log.state('data1'))
+        self.assertEqual(['data2', 'data3'], outcome.done)
+
     def test_an_undo_cancels_transfers(self):
         cinder = fakes.FakeCinder()
         self.adopt(cinder, plan(project='theirs'), 'full')
