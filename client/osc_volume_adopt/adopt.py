@@ -154,19 +154,25 @@ class _Adoption:
             # Otherwise the volume of the last attempt would remain.
             self.work.remove_failed(what)
         if what.state is State.UNMANAGING and self.work.wait(
-                what, f'Cinder is unmanaging the {what.noun}', 'available'):
+                what, f'Cinder is unmanaging the {what.noun}', 'available',
+                'in-use'):
             # An undo was interrupted before its request was sent.
             what.record(State.MANAGING)
         if what.state not in (State.MANAGING, State.TRANSFERRING):
             request()
         found = self.work.wait(what, 'Cinder is managing the LV', 'available',
-                               'awaiting-transfer')
+                               'in-use', 'awaiting-transfer')
         if found is None:
             volume_id = what.id
             what.record(State.FAILED, volume=None)
             raise VolumeFailed(f'the {what.noun} was removed by somebody else',
                                f'its ID was {volume_id}')
         if found['status'].startswith('error'):
+            if not what.snapshot and found['size']:
+                # Only a volume that was managed has a size.
+                raise VolumeFailed(
+                    'the volume was managed, but has status '
+                    f"{found['status']} now", f'see volume {what.id}')
             self._fail(what, lv)
         return found
 
@@ -229,7 +235,8 @@ class _Adoption:
     def _adopt_snapshot(self, volume: Mapping[str, Any],
                         snapshot: SnapshotEntry) -> None:
         what = Subject(self.work, self.entry.source, snapshot.lv_name)
-        if what.state is State.ADOPTED:
+        # It is gone if somebody has unmanaged the volume.
+        if what.state is State.ADOPTED and what.ask():
             return
         lv = Lv.of_snapshot(self.entry, snapshot)
 
@@ -266,7 +273,11 @@ class _Adoption:
 
     def _transfer(self, what: Subject, volume: Mapping[str, Any]) -> None:
         access = self.access.get(self.entry.project or '')
-        if access is None or access.id == evidence.project_of(volume):
+        own = self.work.api.own_project()
+        # A volume that has left it was transferred, although the answer was
+        # lost; its project may have given it to another one since.
+        if (access is None or access.id == own
+                or evidence.project_of(volume) not in ('', own)):
             return
         what.record(State.TRANSFERRING)
         try:

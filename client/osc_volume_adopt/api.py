@@ -39,6 +39,8 @@ _PAGE = 1000
 # backend lists its LVs while the request waits, up to Cinder's RPC timeout.
 _TIMEOUT = 120
 _TIMEOUT_OF_LISTING = 600
+# The name of this error in Cinder's answers, cinder/api/openstack/wsgi.py.
+_NOT_FOUND = 'itemNotFound'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,12 +156,7 @@ class CinderApi:
 
     def snapshot(self, snapshot_id: str) -> dict[str, Any] | None:
         """Return the snapshot, or None if there is none."""
-        try:
-            found: dict[str, Any] = self._request(
-                'GET', f'/snapshots/{snapshot_id}')['snapshot']
-        except exceptions.NotFoundException:
-            return None
-        return found
+        return self._found(f'/snapshots/{snapshot_id}', 'snapshot')
 
     def unmanage_snapshot(self, snapshot_id: str) -> None:
         """Have Cinder unmanage a snapshot."""
@@ -179,12 +176,7 @@ class CinderApi:
 
     def volume(self, volume_id: str) -> dict[str, Any] | None:
         """Return the volume, or None if there is none."""
-        try:
-            found: dict[str, Any] = self._request(
-                'GET', f'/volumes/{volume_id}')['volume']
-        except exceptions.NotFoundException:
-            return None
-        return found
+        return self._found(f'/volumes/{volume_id}', 'volume')
 
     def volumes_with(self, metadata: Mapping[str, str]
                      ) -> list[dict[str, Any]]:
@@ -234,11 +226,8 @@ class CinderApi:
 
     def default_volume_type(self) -> VolumeType | None:
         """Return the type of volumes for which none is given, if any."""
-        try:
-            return VolumeType.from_api(
-                self._request('GET', '/types/default')['volume_type'])
-        except exceptions.NotFoundException:
-            return None
+        found = self._found('/types/default', 'volume_type')
+        return VolumeType.from_api(found) if found else None
 
     def is_encrypted(self, type_id: str) -> bool:
         """Return whether volumes of that type are encrypted."""
@@ -359,10 +348,31 @@ class CinderApi:
             page = (dict(parse.parse_qsl(parse.urlsplit(following[0]).query))
                     if following else None)
 
+    def _found(self, path: str, key: str) -> dict[str, Any] | None:
+        """Return what is there, or None if Cinder says that nothing is.
+
+        :raises NotFoundException: a proxy says so, which does so, too, while
+            it does not reach Cinder
+        """
+        try:
+            found: dict[str, Any] = self._request('GET', path)[key]
+        except exceptions.NotFoundException as exc:
+            if exc.response is None or _NOT_FOUND not in exc.response.text:
+                raise
+            return None
+        return found
+
     def _request(self, method: str, path: str,
                  microversion: str = _MICROVERSION, **options: Any) -> Any:
         response = self._connection.block_storage.request(
             path, method, microversion=microversion,
             **{'timeout': _TIMEOUT, **options})
         exceptions.raise_from_response(response)
-        return response.json() if response.content else None
+        try:
+            return response.json() if response.content else None
+        except ValueError as exc:
+            # Such as a page of a proxy, with status 200; equal for all.
+            server = parse.urlsplit(response.url or '').netloc
+            raise exceptions.SDKException(
+                f'An answer of {server} to a {method} request is not JSON: '
+                'something other than Cinder may have sent it') from exc

@@ -14,11 +14,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib import parse
 
 from keystoneauth1 import exceptions as connection_errors
 from openstack import exceptions
 
+_UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 # What the two libraries that talk to Cinder and Keystone raise.
 API_ERRORS = (exceptions.SDKException, connection_errors.ClientException)
 
@@ -68,10 +70,14 @@ class OutcomeUnknown(OneVolumeError):
 
 
 def explain(exc: Exception) -> str:
-    """Return what failed, why, and what to do, as one text."""
+    """Return what failed, why, and what to do, as one text.
+
+    Without the IDs in the path of a request: equal causes have equal texts.
+    """
     if not isinstance(exc, exceptions.HttpException):
         return str(exc)
-    request = f'{exc.method} {parse.urlsplit(exc.url or "").path}'
+    path = _UUID.sub('ID', parse.urlsplit(exc.url or '').path)
+    request = f'{exc.method} {path}'
     answer = f'HTTP {exc.status_code}, {exc.details or exc.message}'
     match exc.status_code:
         case 401:

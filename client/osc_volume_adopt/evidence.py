@@ -26,6 +26,7 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
+from osc_volume_adopt import text
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.manageable import Location
 from osc_volume_adopt.manageable import LVM_MANAGE
@@ -139,7 +140,8 @@ def judge(lv: Lv, marked: Iterable[Volume], holder: str | None,
 
 def stranger(volume: Volume, marker: Mapping[str, str]) -> str:
     """Return the message about a marked volume that does not have the LV."""
-    mark = ', '.join(f'{key}={value}' for key, value in marker.items())
+    mark = text.printable(', '.join(f'{key}={value}'
+                                    for key, value in marker.items()))
     noun = 'snapshot' if 'volume_id' in volume else 'volume'
     return (f"Ignored {noun} {volume['id']} of project "
             f'{project_of(volume)}: it has the property {mark}, which its '

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import fcntl
 import json
@@ -145,8 +146,10 @@ class RunJournal(Record):
     def __enter__(self) -> RunJournal:
         """:raises JournalError: it is missing, in use, or of another plan"""
         try:
+            # Without newline='', the size below would not be that of a file
+            # with the line ends of Windows, whose last lines would be lost.
             self._file = self._path.open('a+' if self.plan_id else 'r+',
-                                         encoding='utf-8')
+                                         encoding='utf-8', newline='')
         except OSError as exc:
             raise JournalError(f'Cannot open the journal: {exc}') from exc
         try:
@@ -166,7 +169,10 @@ class RunJournal(Record):
         # A run that started nothing leaves no file.
         if self._empty:
             self._path.unlink()
-        self._file.close()
+        # If the disk is full, it fails to write again what record() reported,
+        # and closes the file.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def record(self, source: str, state: State, snapshot: str = '',
                **more: Any) -> None:

@@ -45,6 +45,13 @@ _HEAD = """\
 _TEXT = {'type': 'string', 'minLength': 1}
 _TEXT_OR_NONE = {'type': ['string', 'null'], 'minLength': 1}
 
+# The keys are those of cinder/api/validation/parameter_types.py.
+_PROPERTIES = {
+    'type': 'object',
+    'propertyNames': {'type': 'string',
+                      'pattern': '^[a-zA-Z0-9_:. /-]{1,255}$'},
+    'additionalProperties': {'type': 'string', 'maxLength': 255}}
+
 # What an operator may edit. The limits of name and metadata are the API's:
 # cinder/api/schemas/volume_manage.py and volume_image_metadata.py.
 VOLUME_FIELDS: Mapping[str, Mapping[str, Any]] = {
@@ -60,14 +67,10 @@ VOLUME_FIELDS: Mapping[str, Mapping[str, Any]] = {
     'project': _TEXT_OR_NONE | {
         'description': 'name or ID of the project that gets it; null for '
                        'your own'},
-    'image_properties': {
-        'type': 'object', 'additionalProperties': {
-            'type': 'string', 'maxLength': 255},
+    'image_properties': _PROPERTIES | {
         'description': 'properties that Nova reads when it boots from the '
                        'volume, such as hw_firmware_type: uefi'},
-    'metadata': {
-        'type': 'object', 'additionalProperties': {
-            'type': 'string', 'maxLength': 255},
+    'metadata': _PROPERTIES | {
         'description': 'its properties (openstack volume set --property)'},
 }
 SNAPSHOT_FIELDS: Mapping[str, Mapping[str, Any]] = {

@@ -161,4 +161,5 @@ def _rendered(template: str, report: Report, autoescape: bool) -> str:
 
 def _markdown(words: str) -> str:
     """Return text that Markdown shows as it is, in one line."""
-    return re.sub(r'([\\`*_\[\]<>|&~#!])', r'\\\1', ' '.join(words.split()))
+    return re.sub(r'([\\`*_\[\]<>|&~#!])', r'\\\1',
+                  text.printable(' '.join(words.split())))

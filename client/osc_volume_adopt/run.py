@@ -50,8 +50,9 @@ from osc_volume_adopt.progress import Progress
 _LONGEST_PAUSE = 3
 # After one of these, no other volume would succeed.
 _UNAUTHORIZED = (401, 403)
-# Answers of a proxy, or of Cinder, while a service behind it is unavailable.
-_UNAVAILABLE = (502, 503, 504)
+# Answers of a proxy, or of Cinder, while a service behind it is unavailable,
+# or while there are too many requests.
+_UNAVAILABLE = (429, 502, 503, 504)
 T = TypeVar('T')
 
 

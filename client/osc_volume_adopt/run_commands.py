@@ -36,6 +36,7 @@ from osc_volume_adopt import text
 from osc_volume_adopt import undo
 from osc_volume_adopt.command import Command
 from osc_volume_adopt.command import EXIT_STATUS
+from osc_volume_adopt.evidence import Lv
 from osc_volume_adopt.journal import State
 from osc_volume_adopt.plan import Plan
 from osc_volume_adopt.problems import Problem
@@ -317,6 +318,13 @@ class UndoAdoption(_RunCommand):
         """:raises BackendError: a backend cannot process requests"""
         volumes = undo.volumes_of(self.api, log, sources)
         check.require_services_of(self.api, filter(None, volumes.values()))
+        # A volume that was being unmanaged is gone. Or another cloud is asked,
+        # or a user who does not see it: neither would pass this check.
+        for location in {Lv.from_journal(log.lv(source)).location
+                         for source, volume in volumes.items()
+                         if not volume and log.lv(source)
+                         and log.state(source) is State.UNMANAGING}:
+            check.require_service(self.api, location)
 
     def _is_confirmed(self, parsed: argparse.Namespace,
                       sources: list[str]) -> bool:

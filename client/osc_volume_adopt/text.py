@@ -42,3 +42,14 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f'{seconds / 60:.0f} min'
     return f'{seconds / 3600:.1f} h'
+
+
+def printable(words: str) -> str:
+    """Return text that others wrote, as a terminal may show it, in one line.
+
+    Control characters, and others that cannot be printed, are escaped: they
+    could move the cursor and forge lines.
+    """
+    return ''.join(each if each.isprintable()
+                   else each.encode('unicode_escape').decode()
+                   for each in words)

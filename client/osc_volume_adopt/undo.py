@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
+from osc_volume_adopt import text
 from osc_volume_adopt.api import CinderApi
 from osc_volume_adopt.errors import VolumeFailed
 from osc_volume_adopt.journal import Record
@@ -31,6 +32,8 @@ from osc_volume_adopt.run import Subject
 # The statuses of a volume that is being unmanaged: the API shows the second
 # one if the volume was in error before.
 _BEING_UNMANAGED = ('unmanaging', 'deleting')
+# The states in which a run may have requested that.
+_MAY_BE_BEING_UNMANAGED = (State.UNMANAGING, State.FAILED)
 # The states in which Cinder has a volume, or may have one.
 _IN_CINDER = (State.ADOPTED, State.MANAGING, State.TRANSFERRING,
               State.UNMANAGING)
@@ -82,8 +85,8 @@ def _problem(api: CinderApi, record: Record, source: str,
                        f'see volume {volume_id}')
     own = {record.volume(source, name)
            for name in snapshots_of(record, source)}
-    others = [each['name'] or each['id'] for each in api.snapshots(volume_id)
-              if each['id'] not in own]
+    others = [text.printable(each['name'] or each['id'])
+              for each in api.snapshots(volume_id) if each['id'] not in own]
     if others:
         return Problem(
             f"its volume has snapshots: {', '.join(others)}", source,
@@ -94,7 +97,7 @@ def _problem(api: CinderApi, record: Record, source: str,
 def _users(attachments: Collection[Mapping[str, Any]]) -> str:
     return ', '.join(
         f"server {each['server_id']}" if each.get('server_id')
-        else f"host {each.get('host_name') or 'unknown'}"
+        else f"host {text.printable(each.get('host_name') or 'unknown')}"
         for each in attachments)
 
 
@@ -104,7 +107,7 @@ def _can_be_unmanaged(state: State | None, status: str) -> bool:
         (State.MANAGING, 'creating'),
         (State.TRANSFERRING, 'awaiting-transfer'),
         *((unmanaging, status)
-          for unmanaging in (State.UNMANAGING, State.FAILED)
+          for unmanaging in _MAY_BE_BEING_UNMANAGED
           if status in _BEING_UNMANAGED))
 
 
@@ -123,7 +126,15 @@ def _unmanage(run: Run, source: str) -> None:
 def _release(what: Subject, called: str) -> None:
     run = what.run
     found = run.wait(what, 'Cinder is completing the adoption', 'available',
-                     'awaiting-transfer', *_BEING_UNMANAGED)
+                     'in-use', 'awaiting-transfer', *_BEING_UNMANAGED)
+    # What has changed since the check is not of this run.
+    if found and found['status'] == 'in-use':
+        raise VolumeFailed(f'{called} is in use now',
+                           f'detach {what.noun} {what.id}')
+    if (not what.snapshot and what.state not in _MAY_BE_BEING_UNMANAGED
+            and (not found or found['status'] in _BEING_UNMANAGED)):
+        raise VolumeFailed(f'{called} was removed by somebody else',
+                           f'its ID was {what.id}')
     if found and found['status'] == 'awaiting-transfer':
         run.api.cancel_transfer(what.id)
     if found and found['status'] not in _BEING_UNMANAGED:

@@ -85,22 +85,21 @@ def snapshot(name: str, origin: str, kind: str = 'thick',
             **({'kind': kind} if kind else {})}}, HOST)
 
 
-def answer(status: int, text: str = '{"forbidden": {"message": "no"}}'
-           ) -> requests.Response:
+def answer(status: int, text: str = '{"forbidden": {"message": "no"}}',
+           path: str = '/volumes') -> requests.Response:
     response = requests.Response()
     response.status_code = status
     response._content = text.encode()
     response.headers['Content-Type'] = 'application/json'
-    response.request = requests.Request(
-        'GET', 'http://cinder/v3/p/volumes').prepare()
-    response.url = 'http://cinder/v3/p/volumes'
+    response.url = f'http://cinder/v3/p{path}'
+    response.request = requests.Request('GET', response.url).prepare()
     return response
 
 
-def refusal(status: int) -> exceptions.HttpException:
+def refusal(status: int, path: str = '/volumes') -> exceptions.HttpException:
     """What the SDK raises for such an answer."""
     try:
-        exceptions.raise_from_response(answer(status))
+        exceptions.raise_from_response(answer(status, path=path))
     except exceptions.HttpException as exc:
         return exc
     raise AssertionError(status)

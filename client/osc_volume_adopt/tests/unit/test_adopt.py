@@ -70,6 +70,19 @@ class ProjectTest(cases.RunCase):
         self.assertEqual({'mine'}, self.owners(cinder))
         self.assertEqual(3, len(cinder.transferred))
 
+    @ddt.data('their-id', 'third-id')
+    def test_a_volume_that_left_the_callers_is_not_transferred(self, owner):
+        cinder = fakes.FakeCinder()
+        self.adopt(cinder, plan(project='theirs'))
+        with RunJournal(self.path) as log:
+            # As after an accept whose answer was lost.
+            log.record('data1', State.TRANSFERRING)
+        cinder.volumes['id-data1']['os-vol-tenant-attr:tenant_id'] = owner
+        outcome, _ = self.adopt(cinder, plan(project='theirs'))
+        self.assertEqual(['data1'], outcome.done)
+        self.assertEqual(1, [volume for volume, _ in cinder.transferred].count(
+            'id-data1'))
+
     def test_an_answer_that_is_lost_there_is_confirmed_by_the_listing(self):
         cinder = fakes.FakeCinder({'data2': LOST})
         outcome, _ = self.adopt(cinder, plan_by_uuid(project='theirs'),
@@ -199,6 +212,18 @@ class SnapshotTest(cases.RunCase):
         self.assertEqual(['data1'], outcome.done)
         self.assertEqual(['before', 'after'], list(self.snapshots()))
         self.assertEqual(1, self.cinder.requested.count('before'))
+
+    def test_those_of_a_volume_that_was_removed_are_adopted_again(self):
+        self.cinder.errors = {'after': 'error'}
+        self.adopt(self.cinder, self.made())
+        self.cinder.unmanage_snapshot('id-before')
+        self.cinder.unmanage('id-data1')
+        outcome, _ = self.adopt(self.cinder, self.made())
+        self.assertEqual('the volume was removed by somebody else',
+                         outcome.failed['data1'].text)
+        outcome, _ = self.adopt(self.cinder, self.made())
+        self.assertEqual(['data1'], outcome.done)
+        self.assertEqual(['before', 'after'], list(self.snapshots()))
 
     @ddt.data(plan, plan_by_uuid)
     def test_one_whose_answer_was_lost_is_found(self, make):

@@ -118,8 +118,25 @@ class CinderApiTest(fakes.InAFolder):
                 {'mark': 'x'})])
 
     def test_what_does_not_exist_is_none(self):
-        self.assertIsNone(api(fakes.answer(404)).volume('x'))
-        self.assertIsNone(api(fakes.answer(404)).default_volume_type())
+        gone = fakes.answer(404, '{"itemNotFound": {"code": 404}}')
+        self.assertIsNone(api(gone).volume('x'))
+        self.assertIsNone(api(gone).snapshot('x'))
+        self.assertIsNone(api(gone).default_volume_type())
+
+    @ddt.data(CinderApi.volume, CinderApi.snapshots, CinderApi.unmanage)
+    def test_an_answer_that_is_not_json_is_an_error_of_the_api(self, ask):
+        # Another exception would end the run of all volumes.
+        with self.assertRaisesRegex(exceptions.SDKException,
+                                    'of cinder to a (GET|POST) request is not '
+                                    'JSON'):
+            ask(api(fakes.answer(200, '<html>Maintenance</html>')), 'x')
+
+    @ddt.data('default backend - 404', '', '{"message": "no Route matched"}')
+    def test_a_proxy_does_not_say_that_a_volume_is_gone(self, text):
+        # Otherwise the journal would lose the volume.
+        for ask in (CinderApi.volume, CinderApi.snapshot):
+            with self.assertRaises(exceptions.NotFoundException):
+                ask(api(fakes.answer(404, text)), 'x')
 
     @ddt.data(
         (401, ('Authentication failed for GET /v3/p/volumes (HTTP 401, no). '

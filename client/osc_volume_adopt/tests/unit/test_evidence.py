@@ -85,3 +85,5 @@ class EvidenceTest(unittest.TestCase):
              'adopted_by_plan=p/data1, which its project can write, but it '
              'does not have that LV'), evidence.stranger(
                  volume(project='theirs'), {'adopted_by_plan': 'p/data1'}))
+        self.assertIn(r'adopted_by_plan=p/\x1b[2J\n,', evidence.stranger(
+            volume(project='theirs'), {'adopted_by_plan': 'p/\x1b[2J\n'}))

@@ -54,6 +54,14 @@ class JournalTest(fakes.InAFolder):
         self.assertEqual([{'a': 1}, {}],
                          [record.lv('data1'), record.lv('data2')])
 
+    def test_no_line_is_lost_with_other_line_ends(self):
+        with RunJournal(self.path, 'p1') as log:
+            log.record('data1', State.MANAGING, volume='v1')
+        self.path.write_bytes(self.path.read_bytes().replace(b'\n', b'\r\n'))
+        for _ in range(2):
+            with RunJournal(self.path, 'p1') as log:
+                self.assertEqual('v1', log.volume('data1'))
+
     def test_a_line_that_was_cut_off_is_ignored(self):
         with RunJournal(self.path, 'p1') as log:
             log.record('data1', State.REQUESTED)

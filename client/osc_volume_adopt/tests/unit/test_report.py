@@ -227,6 +227,13 @@ class ReportTest(fakes.InAFolder):
         self.assertEqual(10, len(re.findall(r'(?<!\\)\|', re.sub(
             r'\\\\', '', line))))
 
+    def test_a_terminal_obeys_no_name_in_a_ticket(self):
+        ticket = self.report(
+            Plan.of([fakes.lv()], VolumeOptions()),
+            [volume(name='a\x1b[2J')],
+            [('data1', State.ADOPTED, {'volume': 'id-1'})]).markdown()
+        self.assertIn(r'| a\\x1b\[2J (id-1) |', ticket)
+
     def test_several_backends_are_named(self):
         other = Location(host='lab2@lvm#lvm')
         made = Plan.of([fakes.lv(), dataclasses.replace(

@@ -18,6 +18,7 @@ import io
 import json
 from typing import Any
 from unittest import mock
+import uuid
 
 import ddt
 from keystoneauth1 import exceptions as connection_errors
@@ -124,6 +125,19 @@ class RunTest(cases.RunCase):
                       '400, no).'),
                      'data2: failed, for the same reason as data1'],
                     self.reported[:2])
+
+    def test_equal_refusals_of_different_volumes_are_equal_failures(self):
+        cinder = fakes.FakeCinder()
+        api = cinder.api
+        api.set_image_properties.side_effect = [
+            fakes.refusal(400, f'/volumes/{uuid.uuid4()}/action')
+            for _ in LVS]
+        outcome, _ = self.adopt(cinder, plan(image_properties={'a': 'b'}),
+                                api=api, stop_after=2)
+        self.assertEqual(['data1', 'data2'], list(outcome.failed))
+        self.assertEqual(['data3'], outcome.left)
+        self.assertEqual('data2: failed, for the same reason as data1',
+                         self.reported[1])
 
     def test_different_failures_do_not_stop_a_run(self):
         cinder = fakes.FakeCinder({
@@ -277,7 +291,8 @@ class RunTest(cases.RunCase):
     def test_a_network_that_returns_is_waited_for(self):
         cinder = fakes.FakeCinder()
         api = cinder.api
-        lost = [connection_errors.ConnectFailure('lost'), fakes.refusal(503)]
+        lost = [connection_errors.ConnectFailure('lost'), fakes.refusal(503),
+                fakes.refusal(429)]
 
         def lossy(volume_id):
             if lost:
@@ -293,6 +308,33 @@ class RunTest(cases.RunCase):
     def never_managed(self):
         cinder = fakes.FakeCinder(dict.fromkeys(LVS, 'creating'))
         return cinder, cinder.api
+
+    @ddt.data(State.MANAGING, State.UNMANAGING)
+    def test_a_volume_that_is_in_use_already_is_managed(self, state):
+        cinder = fakes.FakeCinder()
+        self.adopt(cinder)
+        with RunJournal(self.path) as log:
+            # As after an interrupt.
+            log.record('data1', state)
+        cinder.volumes['id-data1']['status'] = 'in-use'
+        outcome, _ = self.adopt(cinder)
+        self.assertEqual(['data1'], outcome.done)
+
+    @ddt.data(State.MANAGING, State.TRANSFERRING, State.UNMANAGING)
+    def test_a_volume_that_failed_after_it_was_managed_remains(self, state):
+        cinder = fakes.FakeCinder()
+        self.adopt(cinder)
+        with RunJournal(self.path) as log:
+            log.record('data1', state)
+        cinder.volumes['id-data1']['status'] = 'error_extending'
+        outcome, _ = self.adopt(cinder)
+        self.assertEqual(
+            'the volume was managed, but has status error_extending now (see '
+            'volume id-data1)', outcome.failed['data1'].explained)
+        self.assertIn('id-data1', cinder.volumes)
+        cinder.volumes['id-data1']['status'] = 'available'
+        outcome, _ = self.adopt(cinder)
+        self.assertEqual(['data1'], outcome.done)
 
     def test_a_volume_that_is_never_managed_times_out(self):
         cinder, api = self.never_managed()
@@ -391,6 +433,32 @@ class RunTest(cases.RunCase):
         self.assertEqual(sorted(LVS), sorted(outcome.done))
         self.assertEqual({}, cinder.volumes)
 
+    @ddt.data((None, 'the volume was removed by somebody else'),
+              ('deleting', 'the volume was removed by somebody else'),
+              ('in-use', 'the volume is in use now'))
+    @ddt.unpack
+    def test_what_others_do_during_an_undo_is_not_undone(self, status, text):
+        cinder = fakes.FakeCinder()
+        self.adopt(cinder)
+        # After the check.
+        volume = cinder.volumes.pop('id-data1')
+        if status:
+            cinder.volumes['id-data1'] = volume | {'status': status}
+        api = cinder.api
+
+        def deleted(volume_id):
+            found = cinder.volume(volume_id)
+            if found and found['status'] == 'deleting':
+                del cinder.volumes[volume_id]
+            return found
+        api.volume.side_effect = deleted
+        with RunJournal(self.path) as log:
+            outcome = undo.unmanage(self.run_with(api, log),
+                                    undo.to_unmanage(log))
+            self.assertEqual(text, outcome.failed['data1'].text)
+            self.assertIs(State.ADOPTED, log.state('data1'))
+        self.assertEqual(['data2', 'data3'], outcome.done)
+
     def test_an_undo_cancels_transfers(self):
         cinder = fakes.FakeCinder()
         self.adopt(cinder, plan(project='theirs'), 'full')
@@ -420,12 +488,14 @@ class RunTest(cases.RunCase):
                                  self.undo_problems(api, log))
         del cinder.volumes['id-data1']
         api.snapshots.side_effect = lambda volume_id: [
-            {'id': 'snapshot-1', 'name': 'daily'}, {'id': 's-2', 'name': ''}]
+            # A project can give a name that clears the operator's screen.
+            {'id': 'snapshot-1', 'name': 'daily\x1b[2J\n'},
+            {'id': 's-2', 'name': ''}]
         with RunJournal(self.path) as log:
             self.assertEqual(
                 {'data1': 'its volume no longer exists',
-                 'data2': 'its volume has snapshots: daily, s-2',
-                 'data3': 'its volume has snapshots: daily, s-2'},
+                 'data2': r'its volume has snapshots: daily\x1b[2J\n, s-2',
+                 'data3': r'its volume has snapshots: daily\x1b[2J\n, s-2'},
                 self.undo_problems(api, log))
 
     def test_a_volume_has_the_metadata_by_which_it_is_found(self):

@@ -13,11 +13,14 @@
 """apply, undo and recover: their options, and what they print."""
 
 import json
+import resource
 import sys
 from unittest import mock
 
 import ddt
 
+from osc_volume_adopt.journal import RunJournal
+from osc_volume_adopt.journal import State
 from osc_volume_adopt.tests.unit import cases
 from osc_volume_adopt.tests.unit import fakes
 from osc_volume_adopt.tests.unit.cases import LVS
@@ -92,6 +95,21 @@ class RunCommandsTest(cases.CommandCase):
         self.assertEqual((2, ''), (status, stdout))
         self.assertIn(words, stderr)
 
+    def test_a_full_disk_stops_a_run_that_can_be_resumed(self):
+        self.by_name()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+            status, stdout, stderr = self.applied('--parallel', 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual(3, status)
+        self.assertIn('adopted: 1; failed: 0; outcome unknown: 1; not '
+                      'started: 1;', stdout)
+        self.assertIn('Stopped: the journal cannot be written.\n', stderr)
+        self.assertEqual(0, self.applied()[0])
+        self.assertEqual(['data1', 'data2', 'data3'], self.cinder.requested)
+
     def test_an_undo_in_part_by_name(self):
         self.adopted()
         status, stdout, _ = self.undone('--match', 'data[12]')
@@ -138,6 +156,25 @@ class RunCommandsTest(cases.CommandCase):
                       json.loads(stdout)['to_unmanage'])
         self.assertEqual(before, self.journal.read_text())
         self.assertEqual(3, len(self.cinder.volumes))
+
+    @ddt.data((fakes.refusal(403), 'This needs an administrator'),
+              ([[]], 'Cinder has no host lab@lvm#lvm'))
+    @ddt.unpack
+    def test_an_undo_by_another_user_or_on_another_cloud_changes_nothing(
+            self, services, words):
+        self.by_name()
+        self.adopted()
+        with RunJournal(self.journal) as log:
+            log.record('data1', State.UNMANAGING)
+        before = self.journal.read_text()
+        api = self.cinder.api
+        api.volume.side_effect = lambda volume_id: None
+        api.services.side_effect = services
+        status, _, stderr = self.openstack(
+            'undo', self.journal, '--match', 'data1', api=api)
+        self.assertEqual(1, status)
+        self.assertIn(words, stderr)
+        self.assertEqual(before, self.journal.read_text())
 
     @ddt.data(('y\n', (), 0), ('yes\n', (), 0), ('n\n', (), 3),
               ('', (), 3), ('\n', (), 3), ('n\n', ('--yes',), 0))
