@@ -196,7 +196,7 @@ class LVMManageDriver(SharedGroupLVMDriver):
     def unmanage(self, volume: objects.Volume) -> None:
         """Restore the LV's old name, and keep its data."""
         with self._group_locked():
-            self._release(f'volume {volume.id}', volume.id, volume.name)
+            self._release(f'volume {volume.id}', volume.name_id, volume.name)
 
     @routed
     def delete_volume(self, volume: objects.Volume) -> None:
@@ -209,7 +209,7 @@ class LVMManageDriver(SharedGroupLVMDriver):
         """
         if not cinder_records.was_available(volume):
             cinder_records.record_as_never_available(volume)
-            if self._undo_adoption(f'volume {volume.id}', volume.id,
+            if self._undo_adoption(f'volume {volume.id}', volume.name_id,
                                    volume.name):
                 return
         self._refuse_to_delete(volume)
@@ -497,8 +497,10 @@ class LVMManageDriver(SharedGroupLVMDriver):
         :raises VolumeIsBusy: the LV has thick snapshots that Cinder does not
             manage
         """
+        # Cinder's own tests pass dicts without name_id.
+        adopter = volume.get('name_id', volume['id'])
         inventory = self._refuse_to_delete_another(
-            f"volume {volume['id']}", volume['id'], volume['name'])
+            f"volume {volume['id']}", adopter, volume['name'])
         # Cinder deletes its own snapshots before the volume. Thin ones do not
         # need their origin.
         snapshots = [lv.name for lv in inventory.lvs

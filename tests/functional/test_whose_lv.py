@@ -86,6 +86,44 @@ def test_of_a_copy_the_original_is_not_to_be_unmanaged(group, driver, volume):
     assert f'do not unmanage {owner.id}' in entry['reason_not_safe']
 
 
+@pytest.fixture
+def moved(group, driver, cinder, volume):
+    """An adopted volume that Cinder copied to another LV of the group.
+
+    Its record, and that of its old LV, which Cinder deletes then.
+    """
+    group.create('data1', '4m')
+    migrated = cinder.manage(driver, 'data1')
+    new = volume(status='creating', launched_at=NOW)
+    group.create(new.name, '1g')
+    # Cinder cannot rename the new LV, because the old one has the name.
+    new._name_id = new.id
+    source = migrated.finish_volume_migration(new)
+    source._name_id = migrated.id
+    source.save()
+    migrated._name_id = new.id
+    migrated.save()
+    return migrated, source
+
+
+def test_the_old_lv_of_a_migrated_volume_is_deleted(group, driver, moved):
+    migrated, source = moved
+    assert source.name == f'volume-{migrated.id}'
+    driver.delete_volume(source)
+    assert group.names().keys() == {migrated.name}
+
+
+@pytest.mark.parametrize('work', ['unmanage', 'delete_volume'])
+def test_the_old_lv_of_a_migrated_volume_is_not_the_volumes(group, driver,
+                                                            moved, work):
+    migrated, source = moved
+    before = group.report('lv_name', 'lv_tags')
+    getattr(driver, work)(migrated)
+    assert [row for row in before if work == 'unmanage'
+            or row['lv_name'] == source.name
+            ] == group.report('lv_name', 'lv_tags')
+
+
 STATUSES = ('available', 'error', 'error_deleting', 'deleting')
 
 
