@@ -209,17 +209,24 @@ class Inventory:
         """Return the LVs that have this one as their origin."""
         return self._by_origin.get(lv.name, ())
 
+    def needing(self, lv: LogicalVolume) -> list[str]:
+        """Return the names of the LVs that LVM removes together with this one.
+
+        They are its thick snapshots, and the thin LVs of other pools that have
+        it as their external origin.
+        """
+        return [other.name for other in self.dependents(lv)
+                if not _share_blocks(lv, other)]
+
     def sharing_blocks_with(self, lv: LogicalVolume) -> list[str]:
         """Return the names of a thin LV's origin and of its thin clones.
 
         None of them needs the others: LVM keeps blocks that one still uses.
         """
-        if not lv.is_thin:
-            return []
         origin = self.by_name.get(lv.origin)
         return [other.name for other in (
             *([origin] if origin else []), *self.dependents(lv))
-            if other.is_thin]
+            if _share_blocks(lv, other)]
 
     @functools.cached_property
     def _by_origin(self) -> Mapping[str, Sequence[LogicalVolume]]:
@@ -267,6 +274,10 @@ class Inventory:
                 f'volume group {self.vg_name} has no LV with {reference}: '
                 f'see `lvs -o lv_name,lv_uuid {self.vg_name}`')
         return lv
+
+
+def _share_blocks(lv: LogicalVolume, other: LogicalVolume) -> bool:
+    return lv.is_thin and other.is_thin and lv.pool == other.pool
 
 
 def _duplicates(warnings: Sequence[str],

@@ -253,6 +253,18 @@ def origin_with_snapshot(origin: str, snapshot: str) -> str:
     return logical_volumes(zoo.texts)
 
 
+def thin_snapshot_with_snapshot(vg_name: str, origin: str, snapshot: str,
+                                thick_snapshot: str) -> str:
+    """Return the metadata of a thin snapshot that has a thick snapshot."""
+    zoo = _Zoo(vg_name)
+    zoo.linear('lvol0_pmspare', 1, status=_HIDDEN)
+    zoo.thin_pool(f'{vg_name}-pool')
+    zoo.thin(origin, 1)
+    zoo.thin(snapshot, 2, origin=origin)
+    zoo.snapshot(0, thick_snapshot, snapshot, GIB)
+    return logical_volumes(zoo.texts)
+
+
 def guests(count: int) -> str:
     """Return the metadata of `count` LVs, as disks of another hypervisor.
 
