@@ -113,7 +113,7 @@ def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
 
     LVM keeps the metadata of a group as text, in an area of fixed size.
 
-    :param references: how many other LVs name this one in their metadata
+    :param references: how often the metadata of other LVs have its name
     :param name_length: length of the LV's new name
     :param extend: whether the LV is extended too
     :param host: what the journal records as host

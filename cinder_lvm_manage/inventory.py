@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -234,6 +235,20 @@ class Inventory:
         for lv in self.lvs:
             by_origin.setdefault(lv.origin, []).append(lv)
         return by_origin
+
+    def parts_of(self, lv: LogicalVolume) -> Sequence[str]:
+        """Return the names of the hidden LVs that LVM renames with this one.
+
+        lvm2 lib/metadata/lv_manip.c, _rename_sub_lv: they have its name and an
+        underscore in front. A few can be those of another LV.
+        """
+        hidden = self._hidden_names
+        return hidden[bisect.bisect(hidden, f'{lv.name}_'):
+                      bisect.bisect(hidden, f'{lv.name}_\x7f')]
+
+    @functools.cached_property
+    def _hidden_names(self) -> Sequence[str]:
+        return sorted(lv.name for lv in self.lvs if not lv.visible)
 
     def images_of(self, lv: LogicalVolume) -> Images:
         """Return how the LV lies on its physical volumes."""
