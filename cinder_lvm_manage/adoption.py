@@ -345,10 +345,11 @@ def release(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
             restore_name: bool) -> str:
     """Undo an adoption: restore the LV's old name and remove the journal.
 
-    The LV's activation is restored too, except that an open LV is not
-    deactivated. If the old name cannot be restored, the LV keeps Cinder's
-    name, and the tags that record the old one. An LV that was never adopted
-    does not change. This takes three commands at most.
+    The LV's activation is restored too, except that an open LV, or one with an
+    open thick snapshot, is not deactivated. If the old name cannot be
+    restored, the LV keeps Cinder's name, and the tags that record the old one.
+    An LV that was never adopted does not change. This takes three commands at
+    most.
 
     :param restore_name: if False, keep Cinder's name and remove the journal
     :returns: the LV's name after this
@@ -361,7 +362,8 @@ def release(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
     if journal:
         for state in journal.former_state:
             activation = activation._replace(**_STATES[state])
-        if lv.is_open:
+        # LVM deactivates an origin together with its thick snapshots.
+        if any(each.is_open for each in (lv, *inventory.needing(lv))):
             activation = activation._replace(active=True)
         if restore_name and journal.former_name != name:
             obstacle = _obstacle(inventory, journal.former_name)

@@ -533,7 +533,7 @@ class LVMManageDriver(SharedGroupLVMDriver):
                 f'not {lv_name}, so nothing is deleted. Rename it back with '
                 f'`lvrename {inventory.vg_name} {lv.name} {lv_name}` and '
                 'delete again, or unmanage it')
-        dependents = inventory.needing(lv)
+        dependents = [other.name for other in inventory.needing(lv)]
         if dependents:
             LOG.error('Cannot delete %(what)s: LVM would also remove '
                       '%(dependents)s, which Cinder does not manage and which '

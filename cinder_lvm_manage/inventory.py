@@ -210,13 +210,13 @@ class Inventory:
         """Return the LVs that have this one as their origin."""
         return self._by_origin.get(lv.name, ())
 
-    def needing(self, lv: LogicalVolume) -> list[str]:
-        """Return the names of the LVs that LVM removes together with this one.
+    def needing(self, lv: LogicalVolume) -> Sequence[LogicalVolume]:
+        """Return the LVs that LVM removes together with this one.
 
         They are its thick snapshots, and the thin LVs of other pools that have
         it as their external origin.
         """
-        return [other.name for other in self.dependents(lv)
+        return [other for other in self.dependents(lv)
                 if not _share_blocks(lv, other)]
 
     def sharing_blocks_with(self, lv: LogicalVolume) -> list[str]:
