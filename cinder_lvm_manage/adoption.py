@@ -308,7 +308,7 @@ def adopted_by(inventory: Inventory, adopter: str,
 
     :param lv_name: the name that Cinder gives the LV
     :raises AmbiguousOwner: several LVs have this adopter's journal, or the LV
-        of that name has another adopter's
+        of that name has another adopter's, or an incomplete one
     """
     found = [lv for lv in inventory.lvs
              if (journal := Journal.of(lv)) and journal.adopter == adopter]
@@ -321,13 +321,13 @@ def adopted_by(inventory: Inventory, adopter: str,
     if found:
         return found[0]
     named = inventory.by_name.get(lv_name)
-    journal = Journal.of(named) if named else None
-    if journal:
+    tags = sorted(journal_tags(named)) if named else []
+    if tags:
         raise errors.AmbiguousOwner(
             f'LV {lv_name} of volume group {inventory.vg_name} has the tags '
-            f'of {journal.adopter}, which adopted it. Find out whose LV it '
-            'is, remove the tags with `lvchange --deltag`, or rename the LV, '
-            'then retry')
+            f'{", ".join(tags)}, which do not show that {adopter} adopted it. '
+            'Find out whose LV it is, remove the tags with `lvchange '
+            '--deltag`, or rename the LV, then retry')
     return named
 
 

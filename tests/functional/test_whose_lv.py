@@ -65,6 +65,23 @@ def test_two_lvs_with_the_same_journal_are_not_touched(group, driver, volume,
     assert group.report('lv_name', 'lv_uuid', 'lv_tags') == before
 
 
+@pytest.mark.parametrize('tag', ['id=55555555-5555-4555-8555-555555555555',
+                                 'name=data2'])
+def test_an_lv_whose_tags_contradict_each_other_is_not_deleted(
+        group, driver, volume, tag):
+    # Another Cinder can tag an LV that this one is about to rename.
+    group.create('data1', '4m')
+    failed = volume()
+    driver.manage_existing(failed, {'source-name': 'data1'})
+    group.lvm('lvchange', '--addtag', f'cinder_lvm_manage:{tag}',
+              f'{group.name}/{failed.name}')
+    before = group.report('lv_name', 'lv_uuid', 'lv_tags')
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='do not show that'):
+        driver.delete_volume(failed)
+    assert group.report('lv_name', 'lv_uuid', 'lv_tags') == before
+
+
 def test_an_lv_named_by_another_template_is_its_volumes(group, driver, volume):
     owner = volume(status='available', host='lab@lvm#LVM')
     group.create(f'vol_{owner.id}', '4m')
