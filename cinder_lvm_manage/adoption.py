@@ -113,7 +113,7 @@ def metadata_needed(lv: LogicalVolume, references: int, name_length: int,
 
     LVM keeps the metadata of a group as text, in an area of fixed size.
 
-    :param references: how many other LVs name this one in their metadata
+    :param references: how often the metadata of other LVs have its name
     :param name_length: length of the LV's new name
     :param extend: whether the LV is extended too
     :param host: what the journal records as host
@@ -308,7 +308,7 @@ def adopted_by(inventory: Inventory, adopter: str,
 
     :param lv_name: the name that Cinder gives the LV
     :raises AmbiguousOwner: several LVs have this adopter's journal, or the LV
-        of that name has another adopter's
+        of that name has another adopter's, or an incomplete one
     """
     found = [lv for lv in inventory.lvs
              if (journal := Journal.of(lv)) and journal.adopter == adopter]
@@ -321,13 +321,13 @@ def adopted_by(inventory: Inventory, adopter: str,
     if found:
         return found[0]
     named = inventory.by_name.get(lv_name)
-    journal = Journal.of(named) if named else None
-    if journal:
+    tags = sorted(journal_tags(named)) if named else []
+    if tags:
         raise errors.AmbiguousOwner(
             f'LV {lv_name} of volume group {inventory.vg_name} has the tags '
-            f'of {journal.adopter}, which adopted it. Find out whose LV it '
-            'is, remove the tags with `lvchange --deltag`, or rename the LV, '
-            'then retry')
+            f'{", ".join(tags)}, which do not show that {adopter} adopted it. '
+            'Find out whose LV it is, remove the tags with `lvchange '
+            '--deltag`, or rename the LV, then retry')
     return named
 
 
@@ -345,10 +345,11 @@ def release(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
             restore_name: bool) -> str:
     """Undo an adoption: restore the LV's old name and remove the journal.
 
-    The LV's activation is restored too, except that an open LV is not
-    deactivated. If the old name cannot be restored, the LV keeps Cinder's
-    name, and the tags that record the old one. An LV that was never adopted
-    does not change. This takes three commands at most.
+    The LV's activation is restored too, except that an open LV, or one with an
+    open thick snapshot, is not deactivated. If the old name cannot be
+    restored, the LV keeps Cinder's name, and the tags that record the old one.
+    An LV that was never adopted does not change. This takes three commands at
+    most.
 
     :param restore_name: if False, keep Cinder's name and remove the journal
     :returns: the LV's name after this
@@ -361,7 +362,8 @@ def release(vg: VolumeGroup, inventory: Inventory, lv: LogicalVolume,
     if journal:
         for state in journal.former_state:
             activation = activation._replace(**_STATES[state])
-        if lv.is_open:
+        # LVM deactivates an origin together with its thick snapshots.
+        if any(each.is_open for each in (lv, *inventory.needing(lv))):
             activation = activation._replace(active=True)
         if restore_name and journal.former_name != name:
             obstacle = _obstacle(inventory, journal.former_name)

@@ -177,8 +177,11 @@ class Case(typing.Generic[ClaimT]):
     @property
     def metadata_needed(self) -> int:
         """Bytes by which managing it makes the group's metadata grow."""
+        # Each part is named by its own metadata and by those of what uses it.
+        names = (len(self.inventory.dependents(self.lv))
+                 + 2 * len(self.inventory.parts_of(self.lv)))
         return adoption.metadata_needed(
-            self.lv, len(self.inventory.dependents(self.lv)),
+            self.lv, names,
             self.policy.names.longest, self.extend_to is not None,
             self.policy.adopting_host)
 

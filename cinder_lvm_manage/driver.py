@@ -196,7 +196,7 @@ class LVMManageDriver(SharedGroupLVMDriver):
     def unmanage(self, volume: objects.Volume) -> None:
         """Restore the LV's old name, and keep its data."""
         with self._group_locked():
-            self._release(f'volume {volume.id}', volume.id, volume.name)
+            self._release(f'volume {volume.id}', volume.name_id, volume.name)
 
     @routed
     def delete_volume(self, volume: objects.Volume) -> None:
@@ -205,11 +205,11 @@ class LVMManageDriver(SharedGroupLVMDriver):
         Cinder does not undo manage_existing when a later step fails. Deleting
         the volume, which is in error_managing then, must not remove the LV.
 
-        :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
+        :raises VolumeIsBusy: LVM would remove other LVs too
         """
         if not cinder_records.was_available(volume):
             cinder_records.record_as_never_available(volume)
-            if self._undo_adoption(f'volume {volume.id}', volume.id,
+            if self._undo_adoption(f'volume {volume.id}', volume.name_id,
                                    volume.name):
                 return
         self._refuse_to_delete(volume)
@@ -221,10 +221,22 @@ class LVMManageDriver(SharedGroupLVMDriver):
                        ) -> tuple[bool, dict[str, Any] | None]:
         """Copy the LV to another group of this host and delete it here.
 
-        :raises VolumeIsBusy: the LV has snapshots that Cinder does not manage
+        :raises VolumeIsBusy: LVM would remove other LVs too
         """
         self._refuse_to_delete(volume)
         return super().migrate_volume(ctxt, volume, host, *args, **kwargs)
+
+    def before_volume_copy(self, context: context.RequestContext,
+                           src_vol: objects.Volume, dest_vol: objects.Volume,
+                           remote: str | None = None) -> None:
+        """Refuse a migration that could not delete the LV at the end.
+
+        Cinder calls this, and not migrate_volume, for a retype.
+
+        :raises VolumeIsBusy: LVM would remove other LVs too
+        """
+        self._refuse_to_delete(src_vol)
+        super().before_volume_copy(context, src_vol, dest_vol, remote)
 
     @translated('manage existing LV {existing_ref} as snapshot {snapshot.id}')
     def manage_existing_snapshot_get_size(self, snapshot: objects.Snapshot,
@@ -298,7 +310,10 @@ class LVMManageDriver(SharedGroupLVMDriver):
 
     @routed
     def delete_snapshot(self, snapshot: objects.Snapshot) -> None:
-        """Delete the LV, or release it if the snapshot was never available."""
+        """Delete the LV, or release it if the snapshot was never available.
+
+        :raises SnapshotIsBusy: LVM would remove other LVs too
+        """
         # Cinder's own code passes a dict for a temporary snapshot.
         if isinstance(snapshot, objects.Snapshot):
             what = f'snapshot {snapshot.id}'
@@ -306,7 +321,8 @@ class LVMManageDriver(SharedGroupLVMDriver):
             if (not cinder_records.was_managed(snapshot)
                     and self._undo_adoption(what, snapshot.id, lv_name)):
                 return
-            self._refuse_to_delete_another(what, snapshot.id, lv_name)
+            if self._needed_by(what, snapshot.id, lv_name):
+                raise exception.SnapshotIsBusy(snapshot_name=snapshot.name)
         super().delete_snapshot(snapshot)
 
     @contextlib.contextmanager
@@ -489,44 +505,43 @@ class LVMManageDriver(SharedGroupLVMDriver):
                     {'what': what, 'uuid': lv.uuid, 'name': name})
         return True
 
-    @translated('delete volume {volume[id]}')
     def _refuse_to_delete(self, volume: objects.Volume) -> None:
         """Refuse if more than the volume would be lost.
 
-        :raises AmbiguousOwner: Cinder would delete another LV
-        :raises VolumeIsBusy: the LV has thick snapshots that Cinder does not
-            manage
+        :raises VolumeBackendAPIException: Cinder would delete another LV
+        :raises VolumeIsBusy: LVM would remove other LVs too
         """
-        inventory = self._refuse_to_delete_another(
-            f"volume {volume['id']}", volume['id'], volume['name'])
-        # Cinder deletes its own snapshots before the volume. Thin ones do not
-        # need their origin.
-        snapshots = [lv.name for lv in inventory.lvs
-                     if lv.origin == volume['name']
-                     and lv.is_snapshot and not lv.is_thin]
-        if snapshots:
-            LOG.error('Volume %(id)s cannot be deleted: its LV has snapshots '
-                      'that Cinder does not manage: %(snapshots)s. Manage '
-                      'them, or remove them with lvremove, first.',
-                      {'id': volume['id'], 'snapshots': ', '.join(snapshots)})
+        # Cinder's own tests pass dicts without name_id.
+        adopter = volume.get('name_id', volume['id'])
+        # Cinder deletes its own snapshots before the volume.
+        if self._needed_by(f"volume {volume['id']}", adopter, volume['name']):
             raise exception.VolumeIsBusy(volume_name=volume['name'])
 
     @translated('delete {what}')
-    def _refuse_to_delete_another(self, what: str, adopter: str,
-                                  lv_name: str) -> Inventory:
-        """Refuse if the LV of this name is not the one that Cinder owns.
+    def _needed_by(self, what: str, adopter: str, lv_name: str) -> list[str]:
+        """Return the names of the LVs that would be lost with this one.
 
         :raises AmbiguousOwner: the LV was renamed, or cannot be determined
         """
         inventory = self._volume_group.inventory()
         lv = adoption.adopted_by(inventory, adopter, lv_name)
-        if lv and lv.name != lv_name:
+        if lv is None:
+            return []
+        if lv.name != lv_name:
             raise errors.AmbiguousOwner(
                 f'The LV of {what} (UUID {lv.uuid}) is now named {lv.name}, '
                 f'not {lv_name}, so nothing is deleted. Rename it back with '
                 f'`lvrename {inventory.vg_name} {lv.name} {lv_name}` and '
                 'delete again, or unmanage it')
-        return inventory
+        dependents = [other.name for other in inventory.needing(lv)]
+        if dependents:
+            LOG.error('Cannot delete %(what)s: LVM would also remove '
+                      '%(dependents)s, which Cinder does not manage and which '
+                      'cannot exist without LV %(name)s. Manage them if they '
+                      'are snapshots, or remove them with lvremove, first.',
+                      {'what': what, 'dependents': ', '.join(dependents),
+                       'name': lv.name})
+        return dependents
 
     @property
     def _policy(self) -> Policy:

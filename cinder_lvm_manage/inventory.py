@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -209,17 +210,24 @@ class Inventory:
         """Return the LVs that have this one as their origin."""
         return self._by_origin.get(lv.name, ())
 
+    def needing(self, lv: LogicalVolume) -> Sequence[LogicalVolume]:
+        """Return the LVs that LVM removes together with this one.
+
+        They are its thick snapshots, and the thin LVs of other pools that have
+        it as their external origin.
+        """
+        return [other for other in self.dependents(lv)
+                if not _share_blocks(lv, other)]
+
     def sharing_blocks_with(self, lv: LogicalVolume) -> list[str]:
         """Return the names of a thin LV's origin and of its thin clones.
 
         None of them needs the others: LVM keeps blocks that one still uses.
         """
-        if not lv.is_thin:
-            return []
         origin = self.by_name.get(lv.origin)
         return [other.name for other in (
             *([origin] if origin else []), *self.dependents(lv))
-            if other.is_thin]
+            if _share_blocks(lv, other)]
 
     @functools.cached_property
     def _by_origin(self) -> Mapping[str, Sequence[LogicalVolume]]:
@@ -227,6 +235,20 @@ class Inventory:
         for lv in self.lvs:
             by_origin.setdefault(lv.origin, []).append(lv)
         return by_origin
+
+    def parts_of(self, lv: LogicalVolume) -> Sequence[str]:
+        """Return the names of the hidden LVs that LVM renames with this one.
+
+        lvm2 lib/metadata/lv_manip.c, _rename_sub_lv: they have its name and an
+        underscore in front. A few can be those of another LV.
+        """
+        hidden = self._hidden_names
+        return hidden[bisect.bisect(hidden, f'{lv.name}_'):
+                      bisect.bisect(hidden, f'{lv.name}_\x7f')]
+
+    @functools.cached_property
+    def _hidden_names(self) -> Sequence[str]:
+        return sorted(lv.name for lv in self.lvs if not lv.visible)
 
     def images_of(self, lv: LogicalVolume) -> Images:
         """Return how the LV lies on its physical volumes."""
@@ -267,6 +289,10 @@ class Inventory:
                 f'volume group {self.vg_name} has no LV with {reference}: '
                 f'see `lvs -o lv_name,lv_uuid {self.vg_name}`')
         return lv
+
+
+def _share_blocks(lv: LogicalVolume, other: LogicalVolume) -> bool:
+    return lv.is_thin and other.is_thin and lv.pool == other.pool
 
 
 def _duplicates(warnings: Sequence[str],

@@ -390,6 +390,19 @@ def test_an_open_lv_that_was_inactive_stays_active_when_it_is_unmanaged(
     assert states.attr('data')[4] == 'a'
 
 
+def test_an_origin_with_an_open_snapshot_stays_active_when_it_is_unmanaged(
+        states):
+    states.group.create('data', '16m')
+    states.group.lvm('lvcreate', '--yes', '--snapshot', '--name', 'monday',
+                     '--size', '16m', f'{states.group.name}/data')
+    states.change('data', '--activate', 'n')
+    volume = states.manage('data')
+    with states.path('monday').open('rb'):
+        states.driver().unmanage(volume)
+    assert states.attr('data')[4] == 'a'
+    assert states.group.tags('data') == set()
+
+
 def test_a_suspended_lv_is_refused(states):
     states.group.create('data', '16m')
     device = f'{states.group.name}-data'

@@ -22,6 +22,7 @@ from unittest import mock
 from cinder import exception
 import pytest
 
+from tests.lab import zoo
 from tests.lab.scratch import ScratchVolumeGroup
 
 SECONDS = 3
@@ -54,14 +55,14 @@ def rows(group):
     return group.report('lv_name', 'lv_uuid', 'lv_tags')
 
 
+@pytest.mark.parametrize('build', [zoo.linears, zoo.raids])
 def test_with_little_metadata_space_a_manage_succeeds_or_is_undone(
-        narrow_group, cinder, volume):
-    for name in ('data1', 'filler'):
-        narrow_group.create(name, '4m')
+        narrow_group, cinder, volume, build):
+    narrow_group.restore(build('data1', 'filler'))
     driver = cinder.driver(narrow_group)
     before = rows(narrow_group)
     outcomes = {}
-    for room in (0, 80, 160, 240, 400, 4096):
+    for room in (0, 80, 160, 240, 400, 700, 4096):
         leave_space(narrow_group, room)
         managing = volume()
         try:

@@ -183,6 +183,38 @@ def test_an_origin_of_unmanaged_thick_snapshots_is_not_deleted(
     assert ', '.join(names) in caplog.text
 
 
+@pytest.mark.parametrize('work', [
+    lambda driver, volume: driver.delete_volume(volume),
+    lambda driver, volume: driver.migrate_volume(
+        None, volume, {'capabilities': {}}),
+    lambda driver, volume: driver.before_volume_copy(None, volume, None)],
+    ids=['delete', 'migrate', 'retype'])
+@pytest.mark.parametrize('name', ['origin', 'external-origin'])
+def test_an_lv_that_others_need_is_not_deleted(zoo_group, load, volume, name,
+                                               work):
+    driver = load()
+    needed = volume(status='available', launched_at=NOW)
+    zoo_group.lvm('lvrename', zoo_group.name, name, needed.name)
+    with pytest.raises(exception.VolumeIsBusy):
+        work(driver, needed)
+
+
+def test_a_snapshot_that_others_need_is_not_deleted(group, load, cinder,
+                                                    snapshot, caplog):
+    group.restore(zoo.thin_snapshot_with_snapshot(
+        group.name, 'thin', 'snap', 'thick-snapshot'))
+    driver = load(lvm_type='thin')
+    taken = snapshot(cinder.manage(driver, 'thin'))
+    taken.update(driver.manage_existing_snapshot(taken,
+                                                 {'source-name': 'snap'}))
+    taken.save()
+    before = group.names()
+    with pytest.raises(exception.SnapshotIsBusy):
+        driver.delete_snapshot(taken)
+    assert group.names() == before
+    assert 'LVM would also remove thick-snapshot' in caplog.text
+
+
 def test_a_thin_clone_is_in_both_lists(zoo_group, load):
     driver = load(lvm_type='thin')
     as_volume = by_name(list_volumes(driver))['thin-snapshot']

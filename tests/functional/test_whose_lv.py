@@ -65,6 +65,23 @@ def test_two_lvs_with_the_same_journal_are_not_touched(group, driver, volume,
     assert group.report('lv_name', 'lv_uuid', 'lv_tags') == before
 
 
+@pytest.mark.parametrize('tag', ['id=55555555-5555-4555-8555-555555555555',
+                                 'name=data2'])
+def test_an_lv_whose_tags_contradict_each_other_is_not_deleted(
+        group, driver, volume, tag):
+    # Another Cinder can tag an LV that this one is about to rename.
+    group.create('data1', '4m')
+    failed = volume()
+    driver.manage_existing(failed, {'source-name': 'data1'})
+    group.lvm('lvchange', '--addtag', f'cinder_lvm_manage:{tag}',
+              f'{group.name}/{failed.name}')
+    before = group.report('lv_name', 'lv_uuid', 'lv_tags')
+    with pytest.raises(exception.VolumeBackendAPIException,
+                       match='do not show that'):
+        driver.delete_volume(failed)
+    assert group.report('lv_name', 'lv_uuid', 'lv_tags') == before
+
+
 def test_an_lv_named_by_another_template_is_its_volumes(group, driver, volume):
     owner = volume(status='available', host='lab@lvm#LVM')
     group.create(f'vol_{owner.id}', '4m')
@@ -84,6 +101,44 @@ def test_of_a_copy_the_original_is_not_to_be_unmanaged(group, driver, volume):
                                            ['reference'], ['asc'])
     assert 'by elsewhere@lvm#LVM' in entry['reason_not_safe']
     assert f'do not unmanage {owner.id}' in entry['reason_not_safe']
+
+
+@pytest.fixture
+def moved(group, driver, cinder, volume):
+    """An adopted volume that Cinder copied to another LV of the group.
+
+    Its record, and that of its old LV, which Cinder deletes then.
+    """
+    group.create('data1', '4m')
+    migrated = cinder.manage(driver, 'data1')
+    new = volume(status='creating', launched_at=NOW)
+    group.create(new.name, '1g')
+    # Cinder cannot rename the new LV, because the old one has the name.
+    new._name_id = new.id
+    source = migrated.finish_volume_migration(new)
+    source._name_id = migrated.id
+    source.save()
+    migrated._name_id = new.id
+    migrated.save()
+    return migrated, source
+
+
+def test_the_old_lv_of_a_migrated_volume_is_deleted(group, driver, moved):
+    migrated, source = moved
+    assert source.name == f'volume-{migrated.id}'
+    driver.delete_volume(source)
+    assert group.names().keys() == {migrated.name}
+
+
+@pytest.mark.parametrize('work', ['unmanage', 'delete_volume'])
+def test_the_old_lv_of_a_migrated_volume_is_not_the_volumes(group, driver,
+                                                            moved, work):
+    migrated, source = moved
+    before = group.report('lv_name', 'lv_tags')
+    getattr(driver, work)(migrated)
+    assert [row for row in before if work == 'unmanage'
+            or row['lv_name'] == source.name
+            ] == group.report('lv_name', 'lv_tags')
 
 
 STATUSES = ('available', 'error', 'error_deleting', 'deleting')

@@ -253,6 +253,34 @@ def origin_with_snapshot(origin: str, snapshot: str) -> str:
     return logical_volumes(zoo.texts)
 
 
+def linears(*names: str) -> str:
+    """Return the metadata of linear LVs of one extent."""
+    zoo = _Zoo('')
+    for name in names:
+        zoo.linear(name, 1)
+    return logical_volumes(zoo.texts)
+
+
+def raids(*names: str) -> str:
+    """Return the metadata of RAID LVs, each of eight hidden LVs."""
+    zoo = _Zoo('')
+    for name in names:
+        zoo.raid(name, 'raid10', 4, 1, stripe_size=128)
+    return logical_volumes(zoo.texts)
+
+
+def thin_snapshot_with_snapshot(vg_name: str, origin: str, snapshot: str,
+                                thick_snapshot: str) -> str:
+    """Return the metadata of a thin snapshot that has a thick snapshot."""
+    zoo = _Zoo(vg_name)
+    zoo.linear('lvol0_pmspare', 1, status=_HIDDEN)
+    zoo.thin_pool(f'{vg_name}-pool')
+    zoo.thin(origin, 1)
+    zoo.thin(snapshot, 2, origin=origin)
+    zoo.snapshot(0, thick_snapshot, snapshot, GIB)
+    return logical_volumes(zoo.texts)
+
+
 def guests(count: int) -> str:
     """Return the metadata of `count` LVs, as disks of another hypervisor.
 
