@@ -42,6 +42,10 @@ from osc_volume_adopt.run import Outcome
 from osc_volume_adopt.run import Run
 from osc_volume_adopt.run import Subject
 
+# What a manage that failed leaves, and a delete of that which failed. Any
+# other error came later.
+_FAILED_TO_MANAGE = ('error', 'error_managing', 'error_managing_deleting')
+
 
 def adopt(run: Run, plan: Plan, access: Projects) -> Outcome:
     """Adopt all entries that are not adopted yet.
@@ -168,11 +172,11 @@ class _Adoption:
             raise VolumeFailed(f'the {what.noun} was removed by somebody else',
                                f'its ID was {volume_id}')
         if found['status'].startswith('error'):
-            if not what.snapshot and found['size']:
-                # Only a volume that was managed has a size.
+            if (what.state is State.TRANSFERRING
+                    or found['status'] not in _FAILED_TO_MANAGE):
                 raise VolumeFailed(
-                    'the volume was managed, but has status '
-                    f"{found['status']} now", f'see volume {what.id}')
+                    f'the {what.noun} was managed, but has status '
+                    f"{found['status']} now", f'see {what.noun} {what.id}')
             self._fail(what, lv)
         return found
 

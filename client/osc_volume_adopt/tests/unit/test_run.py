@@ -320,17 +320,22 @@ class RunTest(cases.RunCase):
         outcome, _ = self.adopt(cinder)
         self.assertEqual(['data1'], outcome.done)
 
-    @ddt.data(State.MANAGING, State.TRANSFERRING, State.UNMANAGING)
-    def test_a_volume_that_failed_after_it_was_managed_remains(self, state):
+    @ddt.data((State.MANAGING, 'error_extending'),
+              (State.UNMANAGING, 'error_extending'),
+              (State.TRANSFERRING, 'error_extending'),
+              (State.TRANSFERRING, 'error'))
+    @ddt.unpack
+    def test_a_volume_that_failed_after_it_was_managed_remains(self, state,
+                                                               status):
         cinder = fakes.FakeCinder()
         self.adopt(cinder)
         with RunJournal(self.path) as log:
             log.record('data1', state)
-        cinder.volumes['id-data1']['status'] = 'error_extending'
+        cinder.volumes['id-data1']['status'] = status
         outcome, _ = self.adopt(cinder)
         self.assertEqual(
-            'the volume was managed, but has status error_extending now (see '
-            'volume id-data1)', outcome.failed['data1'].explained)
+            f'the volume was managed, but has status {status} now (see volume '
+            'id-data1)', outcome.failed['data1'].explained)
         self.assertIn('id-data1', cinder.volumes)
         cinder.volumes['id-data1']['status'] = 'available'
         outcome, _ = self.adopt(cinder)
