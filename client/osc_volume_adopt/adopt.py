@@ -42,8 +42,8 @@ from osc_volume_adopt.run import Outcome
 from osc_volume_adopt.run import Run
 from osc_volume_adopt.run import Subject
 
-# What a manage that failed leaves, and a delete of that which failed. Any
-# other error came later.
+# The statuses of a volume whose manage failed; the last one if deleting it
+# failed too. A volume that was managed can get into other errors later.
 _FAILED_TO_MANAGE = ('error', 'error_managing', 'error_managing_deleting')
 
 

@@ -351,8 +351,8 @@ class CinderApi:
     def _found(self, path: str, key: str) -> dict[str, Any] | None:
         """Return what is there, or None if Cinder says that nothing is.
 
-        :raises NotFoundException: a proxy says so, which does so, too, while
-            it does not reach Cinder
+        :raises NotFoundException: a proxy says so, perhaps because it does
+            not reach Cinder
         """
         try:
             found: dict[str, Any] = self._request('GET', path)[key]
@@ -371,7 +371,8 @@ class CinderApi:
         try:
             return response.json() if response.content else None
         except ValueError as exc:
-            # Such as a page of a proxy, with status 200; equal for all.
+            # A proxy can answer with a page and status 200. Without the path,
+            # equal failures have equal texts.
             server = parse.urlsplit(response.url or '').netloc
             raise exceptions.SDKException(
                 f'An answer of {server} to a {method} request is not JSON: '

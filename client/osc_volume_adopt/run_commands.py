@@ -318,8 +318,9 @@ class UndoAdoption(_RunCommand):
         """:raises BackendError: a backend cannot process requests"""
         volumes = undo.volumes_of(self.api, log, sources)
         check.require_services_of(self.api, filter(None, volumes.values()))
-        # A volume that was being unmanaged is gone. Or another cloud is asked,
-        # or a user who does not see it: neither would pass this check.
+        # A volume that was being unmanaged is gone if it is not found, unless
+        # this is another cloud, or the user is no administrator. Then this
+        # check fails.
         for location in {Lv.from_journal(log.lv(source)).location
                          for source, volume in volumes.items()
                          if not volume and log.lv(source)
