@@ -223,7 +223,7 @@ def is_attached(volume: objects.Volume) -> bool:
 
 
 def without_connection(ids: Collection[str]) -> list[objects.Volume]:
-    """Return those of these volumes to whose export nothing can connect."""
+    """Return those of these volumes whose export nothing uses or will use."""
     if not ids:
         return []
     volumes = objects.VolumeList.get_all(context.get_admin_context(),
@@ -232,8 +232,8 @@ def without_connection(ids: Collection[str]) -> list[objects.Volume]:
         volume.volume_attachment or may_be_connected(volume))]
 
 
-def has_several_attachments(volume: objects.Volume) -> bool:
-    """Return whether the export is needed after one of them has ended.
+def needs_export_after_detach(volume: objects.Volume) -> bool:
+    """Return whether the export is needed when one attachment has ended.
 
     It is not if the volume is being deleted or unmanaged.
     """

@@ -345,7 +345,6 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             return update
 
     @routed
-    @translated('remove the export of volume {volume[id]}')
     def remove_export(self, context: context.RequestContext,
                       volume: objects.Volume) -> None:
         """Remove the export on the host that has it, and deactivate the LV."""
@@ -377,12 +376,12 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
             self._disconnected.discard(volume['id'])
 
     def _has_another_attachment(self, volume: objects.Volume) -> bool:
-        """Return whether an attachment other than the one that ends has it.
+        """Return whether an attachment other than the one that ends remains.
 
-        Cinder has an export removed with an attachment that was the last one
-        when its deletion began, and after any attachment that failed.
+        Cinder asks to remove an export although one remains, if that one began
+        during the detach, or if the one that ends could not be connected.
         """
-        if not cinder_records.has_several_attachments(volume):
+        if not cinder_records.needs_export_after_detach(volume):
             return False
         self._disconnected.add(volume['id'])
         return True
@@ -498,8 +497,8 @@ class SharedGroupLVMDriver(AnySizeLVMDriver):
     def _update_volume_stats(self) -> None:
         """Report the same from each host of a cluster.
 
-        Cinder calls this from time to time, so what has to be done again is
-        done here too.
+        Cinder calls this periodically, so exports that a detach has left are
+        removed here too.
         """
         self._end_unused_exports()
         super()._update_volume_stats()
